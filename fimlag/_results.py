@@ -1,0 +1,78 @@
+"""What a solve can report, and the base of everything that a solve returns."""
+
+import equinox as eqx
+
+
+class RESULTS(eqx.Enumeration):
+    """How a computation ended; the text of each member names the cause and the cure."""
+
+    successful = ""
+    nonfinite = (
+        "The computation met NaN or infinity: the input is not finite, a point left the domain of the Lagrangian or "
+        "likelihood, or a metric is singular. Check the inputs, or start closer to the solution."
+    )
+    max_steps_reached = (
+        "The iteration limit was reached before convergence. Give a better guess, or raise `max_iterations`."
+    )
+    poor_quadrature = (
+        "The weights of the expectation rule do not sum to one: the rule does not resolve the density, its support "
+        "is wrong, the density is not normalised, or theta is outside the domain. Raise `nodes`, give `location` and "
+        "`scale`, or correct the support."
+    )
+    poor_sample = (
+        "The effective size of the reweighted sample is too small: theta is too far from the reference. Draw a new "
+        "sample with a reference closer to theta, or draw more."
+    )
+    biased_sample = (
+        "The mean score differs from zero by far more than its standard error: the sampler does not draw from the "
+        "density that the log-likelihood states, or the support depends on theta."
+    )
+    indefinite_mass = (
+        "The mass matrix (the metric) is not positive definite along the way. Check that every parameter is "
+        "identifiable; with a Lagrangian that is meant to be indefinite pass `stationary=True`."
+    )
+    not_a_minimum = (
+        "No minimum of the action was found: the second variation has negative directions, as happens when the "
+        "duration passes a conjugate point. Shorten the duration, or pass `stationary=True` for a path of any index."
+    )
+    unresolved = (
+        "The path is stationary, but its action changes by more than `rtol` when the elements are refined. Raise "
+        "`elements` or `degree`."
+    )
+    implicit_step_failed = (
+        "The equations of an implicit step did not converge. Use more steps, or a method of fewer stages."
+    )
+    not_separable = (
+        "The mass matrix changed along the trajectory, so the Lagrangian is not separable as was vouched. "
+        "Use `ImplicitMidpoint()` or `GaussLegendre(stages)`."
+    )
+    singular_information = (
+        "The Fisher information is not positive definite: some direction of the parameters is not identifiable from "
+        "these data. Fix or combine parameters."
+    )
+
+
+class AbstractSolution(eqx.Module):
+    """What every solver returns carries `result`, a member of `RESULTS`."""
+
+    result: eqx.AbstractVar[RESULTS]
+
+    @property
+    def succeeded(self):
+        """Whether the solve met its own criteria, shape ()."""
+        return self.result == RESULTS.successful
+
+
+def first_failure(*checks: tuple) -> RESULTS:
+    """The result named by the first true check in `(failed, result)` pairs, else `successful`."""
+    result = RESULTS.successful
+    for failed, failure in reversed(checks):
+        result = RESULTS.where(failed, failure, result)
+    return result
+
+
+def raise_unless_successful(solution, throw: bool):
+    """The solution itself; with `throw`, an error naming cause and cure where its solve failed."""
+    if not throw:
+        return solution
+    return solution.result.error_if(solution, solution.result != RESULTS.successful)
