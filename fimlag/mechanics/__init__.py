@@ -1,0 +1,14 @@
+"""Scalar of (t, q, v) to equations of motion."""
+
+from fimlag.mechanics._euler_lagrange import (
+    acceleration as acceleration,
+    energy as energy,
+    euler_lagrange_residual as euler_lagrange_residual,
+    mass_matrix as mass_matrix,
+    momentum as momentum,
+)
+from fimlag.mechanics._lagrangian import (
+    NaturalLagrangian as NaturalLagrangian,
+    Separable as Separable,
+    is_separable as is_separable,
+)

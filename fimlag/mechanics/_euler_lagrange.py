@@ -1,0 +1,167 @@
+"""From a Lagrangian to its equations of motion."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from fimlag._flat import flatten
+from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
+from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, Separable, flat_arguments
+from fimlag.mechanics._linear import solve
+
+
+def momentum(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates) -> PyTree[Array]:
+    r"""The momentum conjugate to the coordinates.
+
+    $$p_i = \partial L / \partial v^i$$
+
+    **Arguments:** `lagrangian`: a callable `(t, q, v) -> scalar`; `t`: time; `q`, `v`: point and velocity in
+    one structure.
+
+    **Returns:** the momentum in the structure of `q`.
+
+    **Reference:** Arnold (1989), section 12.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> fl.momentum(lambda t, q, v: v @ v - q @ q, 0.0, jnp.zeros(2), jnp.array([1.0, 2.0])).tolist()
+    [2.0, 4.0]
+
+    ```
+    """
+    flat, t, q, v = flat_arguments(lagrangian, t, q, v)
+    return flat.structure.unflatten(jax.grad(flat, argnums=2)(t, q, v))
+
+
+def energy(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
+    r"""The energy, conserved by a Lagrangian without explicit time.
+
+    $$E = v^i\, \partial L / \partial v^i - L$$
+
+    **Arguments:** as in `momentum`.
+
+    **Returns:** the energy, shape (), in the unit of the Lagrangian.
+
+    **Reference:** Landau & Lifshitz (1976), eq. 6.1.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> float(fl.energy(lambda t, q, v: v @ v / 2 - q @ q, 0.0, jnp.ones(2), jnp.ones(2)))
+    3.0
+
+    ```
+    """
+    flat, t, q, v = flat_arguments(lagrangian, t, q, v)
+    value, p = jax.value_and_grad(flat, argnums=2)(t, q, v)
+    return v @ p - value
+
+
+def mass_matrix(
+    lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates
+) -> Float[Array, "d d"]:
+    r"""The mass matrix: the Hessian of the Lagrangian in the velocity.
+
+    $$M_{ij} = \partial^2 L / \partial v^i \partial v^j$$
+
+    **Arguments:** as in `momentum`.
+
+    **Returns:** the symmetric matrix, shape (d, d), in the order of the flattened coordinates.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> fl.mass_matrix(lambda t, q, v: v @ v, 0.0, jnp.zeros(2), jnp.zeros(2)).tolist()
+    [[2.0, 0.0], [0.0, 2.0]]
+
+    ```
+    """
+    flat, t, q, v = flat_arguments(lagrangian, t, q, v)
+    return flat_mass_matrix(flat, t, q, v)
+
+
+def acceleration(
+    lagrangian: LagrangianFn,
+    t: RealScalarLike,
+    q: Coordinates,
+    v: Coordinates,
+    force: Callable | None = None,
+) -> PyTree[Array]:
+    r"""The acceleration that the Euler-Lagrange equations prescribe.
+
+    $$M a = \frac{\partial L}{\partial q} + Q - \frac{\partial^2 L}{\partial v \partial q} v
+    - \frac{\partial^2 L}{\partial v \partial t}, \qquad M = \frac{\partial^2 L}{\partial v^2}$$
+
+    **Arguments:** `lagrangian`, `t`, `q`, `v`: as in `momentum`; `force`: an external force
+    `force(t, q, v)` with covariant components (work per unit of each coordinate) in the structure of `q`, or
+    None.
+
+    **Returns:** the acceleration in the structure of `q`; NaN where the mass matrix is singular.
+
+    **Reference:** Arnold (1989), section 12; Goldstein, Poole & Safko (2002), eq. 1.53.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> fl.acceleration(lambda t, q, v: v @ v / 2 - 2 * q @ q, 0.0, jnp.ones(1), jnp.zeros(1)).tolist()
+    [-4.0]
+
+    ```
+    """
+    flat, t, q, v = flat_arguments(lagrangian, t, q, v)
+    (pull, _), tangent = jax.linearize(jax.grad(flat, argnums=(1, 2)), t, q, v)
+    zeros, identity = jnp.zeros_like(q), jnp.eye(q.size, dtype=q.dtype)
+    times = jnp.concatenate([jnp.ones_like(q[:1]), zeros])
+    points = jnp.concatenate([v[None], jnp.zeros_like(identity)])
+    velocities = jnp.concatenate([zeros[None], identity])
+    # Row 0 is the momentum's rate at constant velocity, the others are the mass matrix.
+    rates = jax.vmap(lambda *direction: tangent(*direction)[1])(times, points, velocities)
+    if force is not None:
+        applied = force(t, flat.structure.unflatten(q), flat.structure.unflatten(v))
+        pull = pull + flat.structure.flatten(applied, "force").astype(q.dtype)
+    return flat.structure.unflatten(solve(rates[1:], pull - rates[0]))
+
+
+def euler_lagrange_residual(lagrangian: LagrangianFn, path: Callable, t: RealScalarLike) -> PyTree[Array]:
+    r"""What is left of the Euler-Lagrange equations along any path; zero on a motion.
+
+    $$R_i(t) = \frac{\mathrm d}{\mathrm d t} \frac{\partial L}{\partial v^i}
+    - \frac{\partial L}{\partial q^i}, \qquad q = \mathtt{path}(t), \quad v = \dot q$$
+
+    **Arguments:** `lagrangian`: a callable `(t, q, v) -> scalar`; `path`: a twice differentiable callable
+    `t -> q`; `t`: the time.
+
+    **Returns:** the residual in the structure of the point `path(t)`.
+
+    **Reference:** Arnold (1989), section 12.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> float(fl.euler_lagrange_residual(lambda t, q, v: v**2 / 2 - q, lambda t: -(t**2) / 2, 1.0))
+    0.0
+
+    ```
+    """
+    t = jnp.asarray(t, jnp.result_type(float, t))
+    structure = flatten(path(t), "path(t)")[1]
+
+    def position(s):
+        return structure.flatten(path(s), "path")
+
+    def along(s):
+        q, v = jax.jvp(position, (s,), (jnp.ones_like(s),))
+        pull, p = jax.grad(FlatLagrangian(lagrangian, structure), argnums=(1, 2))(s.astype(q.dtype), q, v)
+        return p, pull
+
+    (_, pull), (rate, _) = jax.jvp(along, (t,), (jnp.ones_like(t),))
+    return structure.unflatten(rate - pull)
+
+
+def flat_mass_matrix(flat: FlatLagrangian, t, q, v) -> Float[Array, "d d"]:
+    """The mass matrix on flat arguments: the metric where it is known, else the Hessian in the velocity."""
+    known = flat.lagrangian
+    known = known.lagrangian if isinstance(known, Separable) else known
+    if isinstance(known, NaturalLagrangian):
+        matrix = known.metric(flat.structure.unflatten(q))
+    else:
+        matrix = jax.jacfwd(jax.grad(flat, argnums=2), argnums=2)(t, q, v)
+    return (matrix + matrix.T) / 2
