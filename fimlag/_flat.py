@@ -37,7 +37,7 @@ class Structure(eqx.Module):
     def unflatten(self, vector: Inexact[Array, " d"]):
         """The vector in the caller's structure."""
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes])[:-1]
-        parts = jnp.split(vector, ends)
+        parts = jnp.split(vector, ends) if ends.size else [vector]
         leaves = [jnp.reshape(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
         return jax.tree_util.tree_unflatten(self.treedef, leaves)
 

@@ -14,6 +14,10 @@ class RESULTS(eqx.Enumeration):
     max_steps_reached = (
         "The iteration limit was reached before convergence. Give a better guess, or raise `max_iterations`."
     )
+    stalled = (
+        "No step along the search direction improves the objective: it is not smooth at this scale, or the solution "
+        "lies at the edge of the domain. Use a smoother Lagrangian or likelihood, or start from a better guess."
+    )
     poor_quadrature = (
         "The weights of the expectation rule do not sum to one: the rule does not resolve the density, its support "
         "is wrong, the density is not normalised, or theta is outside the domain. Raise `nodes`, give `location` and "

@@ -127,13 +127,11 @@ def by_element(nodal: Float[Array, "nodes d"], degree: int) -> Float[Array, "ele
     return jnp.concatenate([left, nodal[degree::degree][:, None]], axis=1)
 
 
-def refined(path: Path, degree: int) -> Path:
-    """The same path on elements of a higher degree."""
-    basis = element_basis(path.degree)
-    matrix = jnp.asarray(basis.at(element_basis(degree).nodes[1:]), path.start.dtype)
-    inner = jnp.einsum("ab,ebd->ead", matrix, path.element_offsets())
-    offsets = jnp.concatenate([path.offsets[:1], inner.reshape(-1, path.start.shape[0])])
-    return Path(path.t0, path.t1, path.start, offsets, degree, path.structure)
+def raise_degree(offsets: Float[Array, "nodes d"], degree: int, new_degree: int) -> Float[Array, "finer d"]:
+    """The nodes of the same path on elements of another degree, at least as high."""
+    matrix = jnp.asarray(element_basis(degree).at(element_basis(new_degree).nodes[1:]), offsets.dtype)
+    inner = jnp.einsum("ab,ebd->ead", matrix, by_element(offsets, degree))
+    return jnp.concatenate([offsets[:1], inner.reshape(-1, offsets.shape[1])])
 
 
 def as_path(path, t0: RealScalarLike, t1: RealScalarLike, elements: int, degree: int) -> Path:
