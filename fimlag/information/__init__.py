@@ -1,0 +1,25 @@
+"""Probability to matrix: models, expectations, and the Fisher information."""
+
+from fimlag.information import families as families
+from fimlag.information._bounds import cramer_rao_bound as cramer_rao_bound
+from fimlag.information._estimate import Certificate as Certificate, FisherEstimate as FisherEstimate
+from fimlag.information._expectation import (
+    Empirical as Empirical,
+    ExactSum as ExactSum,
+    MonteCarlo as MonteCarlo,
+    Reparametrised as Reparametrised,
+)
+from fimlag.information._fisher import (
+    empirical_fisher as empirical_fisher,
+    fisher_estimate as fisher_estimate,
+    fisher_information as fisher_information,
+    fisher_quadratic as fisher_quadratic,
+    observed_information as observed_information,
+    score as score,
+)
+from fimlag.information._model import (
+    AbstractModel as AbstractModel,
+    ConditionalModel as ConditionalModel,
+    StatisticalModel as StatisticalModel,
+)
+from fimlag.information._quadrature import Quadrature as Quadrature

@@ -1,0 +1,66 @@
+"""What the families share: a density, its expectation and its closed Fisher matrix."""
+
+import abc
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from fimlag._types import RealScalarLike
+from fimlag.information._model import StatisticalModel
+
+
+class AbstractFamily(eqx.Module):
+    """A family of distributions; outside its domain of parameters the log-likelihood is NaN."""
+
+    @abc.abstractmethod
+    def log_likelihood(self, theta: Float[Array, " d"], x) -> Float[Array, ""]:
+        """The log-density of ONE observation (nats), -inf outside the support."""
+
+    @property
+    @abc.abstractmethod
+    def expectation(self):
+        """The rule that takes expectations."""
+
+    @abc.abstractmethod
+    def fisher(self, theta: Float[Array, " d"]) -> Float[Array, "d d"]:
+        """The Fisher matrix in closed form, shape (d, d)."""
+
+    @property
+    def model(self) -> StatisticalModel:
+        """The statistical model: everything about it follows from the log-likelihood alone."""
+        return StatisticalModel(self.log_likelihood, self.expectation)
+
+
+def positive(value: RealScalarLike) -> Float[Array, ""]:
+    """The value where it is positive, else NaN: a density must not look legal outside its domain."""
+    value = as_real(value)
+    return jnp.where(value > 0.0, value, jnp.nan)
+
+
+def as_real(value, dtype=None) -> Array:
+    """A number as a floating-point array."""
+    value = jnp.asarray(value, dtype)
+    return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(jnp.result_type(float))
+
+
+def scalar(theta) -> Float[Array, ""]:
+    """The one parameter of a family, given as a number or a vector of length 1."""
+    theta = as_real(theta)
+    if theta.size != 1:
+        raise ValueError(f"The family has one parameter, but theta has shape {theta.shape}.")
+    return jnp.reshape(theta, ())
+
+
+def pair(theta) -> Float[Array, "2"]:
+    """The two parameters of a family."""
+    theta = as_real(theta)
+    if theta.shape != (2,):
+        raise ValueError(f"The family has two parameters, but theta has shape {theta.shape}.")
+    return theta
+
+
+def root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The square root, with derivative 0 at 0: what a distance has between coincident points."""
+    vanishing = square == 0.0
+    return jnp.where(vanishing, 0.0, jnp.sqrt(jnp.where(vanishing, 1.0, square)))
