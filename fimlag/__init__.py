@@ -1,0 +1,85 @@
+"""From a log-likelihood to Fisher information, its geometry, and paths of least action."""
+
+from fimlag._results import RESULTS as RESULTS
+from fimlag.information import (
+    AbstractModel as AbstractModel,
+    ConditionalModel as ConditionalModel,
+    Empirical as Empirical,
+    ExactSum as ExactSum,
+    FisherEstimate as FisherEstimate,
+    MonteCarlo as MonteCarlo,
+    Quadrature as Quadrature,
+    Reparametrised as Reparametrised,
+    StatisticalModel as StatisticalModel,
+    cramer_rao_bound as cramer_rao_bound,
+    empirical_fisher as empirical_fisher,
+    families as families,
+    fisher_estimate as fisher_estimate,
+    fisher_information as fisher_information,
+    fisher_quadratic as fisher_quadratic,
+    observed_information as observed_information,
+    score as score,
+)
+
+# isort: split
+from fimlag.geometry import (
+    AbstractMetric as AbstractMetric,
+    ConformalMetric as ConformalMetric,
+    EuclideanMetric as EuclideanMetric,
+    FisherMetric as FisherMetric,
+    Metric as Metric,
+    PullbackMetric as PullbackMetric,
+    christoffel as christoffel,
+    ricci_curvature as ricci_curvature,
+    riemann_curvature as riemann_curvature,
+    scalar_curvature as scalar_curvature,
+    sectional_curvature as sectional_curvature,
+    volume_density as volume_density,
+)
+
+# isort: split
+from fimlag.mechanics import (
+    FisherLagrangian as FisherLagrangian,
+    NaturalLagrangian as NaturalLagrangian,
+    Separable as Separable,
+    acceleration as acceleration,
+    energy as energy,
+    euler_lagrange_residual as euler_lagrange_residual,
+    hamiltonian as hamiltonian,
+    is_separable as is_separable,
+    lagrangian as lagrangian,
+    mass_matrix as mass_matrix,
+    momentum as momentum,
+    velocity as velocity,
+)
+
+# isort: split
+from fimlag.integrators import (
+    AbstractMethod as AbstractMethod,
+    CheckpointedAdjoint as CheckpointedAdjoint,
+    DirectAdjoint as DirectAdjoint,
+    GaussLegendre as GaussLegendre,
+    ImplicitMidpoint as ImplicitMidpoint,
+    StormerVerlet as StormerVerlet,
+    Trajectory as Trajectory,
+    Yoshida4 as Yoshida4,
+    integrate as integrate,
+)
+
+# isort: split
+from fimlag.paths import (
+    LeastActionSolution as LeastActionSolution,
+    Path as Path,
+    action as action,
+    distance as distance,
+    exp_map as exp_map,
+    geodesic as geodesic,
+    least_action_path as least_action_path,
+    log_map as log_map,
+)
+
+# isort: split
+from fimlag.fitting import (
+    MaximumLikelihoodSolution as MaximumLikelihoodSolution,
+    maximum_likelihood as maximum_likelihood,
+)
