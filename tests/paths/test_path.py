@@ -1,0 +1,61 @@
+"""Piecewise-polynomial paths."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fimlag as fl
+
+
+def curve(t):
+    return jnp.stack([jnp.sin(t), jnp.exp(0.5 * t)])
+
+
+@pytest.fixture(scope="module")
+def path():
+    return fl.Path.from_function(curve, 0.5, 2.5, elements=6, degree=9)
+
+
+def test_interpolation_reproduces_the_function_and_its_velocity(path):
+    times = jnp.linspace(0.5, 2.5, 41)
+    np.testing.assert_allclose(jax.vmap(path)(times), jax.vmap(curve)(times), rtol=1e-11)
+    velocity = jax.vmap(jax.jacfwd(curve))(times)
+    np.testing.assert_allclose(jax.vmap(path.velocity)(times), velocity, rtol=1e-8)
+
+
+def test_polynomials_of_the_degree_are_exact():
+    cubic = fl.Path.from_function(lambda t: jnp.array([1.0, -2.0, 0.5]) * t**3, elements=2, degree=3)
+    np.testing.assert_allclose(cubic(0.77), np.array([1.0, -2.0, 0.5]) * 0.77**3, rtol=1e-13)
+
+
+def test_interpolation_converges_at_degree_plus_one():
+    times = jnp.linspace(0.0, 1.0, 97)
+    errors = [
+        float(jnp.max(jnp.abs(jax.vmap(fl.Path.from_function(curve, elements=e, degree=3))(times) - jax.vmap(curve)(times))))
+        for e in (4, 16)
+    ]
+    assert abs(np.log(errors[0] / errors[1]) / np.log(4) - 4) < 0.2
+
+
+def test_outside_its_interval_a_path_is_nan(path):
+    assert bool(jnp.all(jnp.isnan(path(0.4)))) and bool(jnp.all(jnp.isnan(path(2.6))))
+    assert bool(jnp.all(jnp.isfinite(path(0.5)))) and bool(jnp.all(jnp.isfinite(path(2.5))))
+
+
+def test_nodes_are_joined_by_straight_lines():
+    path = fl.Path.from_nodes(jnp.array([[0.0, 0.0], [1.0, 2.0], [1.0, 4.0]]))
+    np.testing.assert_allclose(path(0.25), [0.5, 1.0])
+    np.testing.assert_allclose(path.velocity(0.75), [0.0, 4.0])
+    with pytest.raises(ValueError, match="two points"):
+        fl.Path.from_nodes(jnp.zeros((1, 2)))
+
+
+def test_short_path_keeps_its_velocity():
+    start = jnp.array([1e6, 1.0])
+    path = fl.Path(jnp.array(0.0), jnp.array(1.0), start, jnp.array([[0.0, 0.0], [1e-9, 0.0]]), 1, _structure(start))
+    np.testing.assert_allclose(path.velocity(0.3), [1e-9, 0.0], rtol=1e-14)
+
+
+def _structure(point):
+    return fl.Path.from_nodes(jnp.stack([point, point])).structure
