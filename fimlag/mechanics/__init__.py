@@ -7,6 +7,12 @@ from fimlag.mechanics._euler_lagrange import (
     mass_matrix as mass_matrix,
     momentum as momentum,
 )
+from fimlag.mechanics._hamiltonian import (
+    hamiltonian as hamiltonian,
+    lagrangian as lagrangian,
+    velocity as velocity,
+)
+from fimlag.mechanics._informational import FisherLagrangian as FisherLagrangian
 from fimlag.mechanics._lagrangian import (
     NaturalLagrangian as NaturalLagrangian,
     Separable as Separable,
