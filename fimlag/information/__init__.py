@@ -2,6 +2,7 @@
 
 from fimlag.information import families as families
 from fimlag.information._bounds import cramer_rao_bound as cramer_rao_bound
+from fimlag.information._conditional import ConditionalModel as ConditionalModel
 from fimlag.information._estimate import Certificate as Certificate, FisherEstimate as FisherEstimate
 from fimlag.information._expectation import (
     Empirical as Empirical,
@@ -17,9 +18,5 @@ from fimlag.information._fisher import (
     observed_information as observed_information,
     score as score,
 )
-from fimlag.information._model import (
-    AbstractModel as AbstractModel,
-    ConditionalModel as ConditionalModel,
-    StatisticalModel as StatisticalModel,
-)
+from fimlag.information._model import AbstractModel as AbstractModel, StatisticalModel as StatisticalModel
 from fimlag.information._quadrature import Quadrature as Quadrature

@@ -20,15 +20,16 @@ def cramer_rao_bound(
     With nuisance parameters $I$ is replaced by the efficient information of the others,
     $I_{ii} - I_{in} I_{nn}^{-1} I_{ni}$: not knowing them never lowers the bound.
 
-    **Arguments:** `information`: the information of the whole experiment, shape (d, d).
-    `transform_jacobian`: G of the estimated quantity, shape (m, k), identity if left out; k = d less the nuisance
-    parameters. `bias_jacobian`: B, shape (m, k), zero if left out. `nuisance`: indices, or a mask of
-    shape (d,), of the parameters that are unknown and not estimated.
+    **Arguments:** `information`: the information of the whole experiment, shape (d, d). `transform_jacobian`:
+    G of the estimated quantity, shape (m, k), identity if left out; k = d less the nuisance parameters.
+    `bias_jacobian`: B, shape (m, k), zero if left out. `nuisance`: indices, or a mask of shape (d,), of the
+    parameters that are unknown and not estimated.
 
-    **Returns:** the bound, a covariance matrix, shape (m, m); NaN where the information is not positive definite
-    to working precision.
+    **Returns:** the bound, a covariance matrix, shape (m, m); NaN where the information is not positive
+    definite to working precision.
 
-    **Raises:** `ValueError` for shapes that do not fit, indices out of range, or no parameter left to estimate.
+    **Raises:** `ValueError` for shapes that do not fit, indices out of range, or no parameter left to
+    estimate.
 
     **Reference:** Lehmann & Casella (1998), theorem 2.6.6; Cox & Reid (1987) for nuisance parameters.
 
@@ -76,8 +77,8 @@ def _sensitivity(information, transform_jacobian, bias_jacobian):
     transform_jacobian = jnp.asarray(transform_jacobian, information.dtype)
     if transform_jacobian.ndim != 2 or transform_jacobian.shape[1] != size:
         raise ValueError(
-            f"transform_jacobian must have shape (m, {size}), a column for each parameter that is not a nuisance, but "
-            f"has shape {transform_jacobian.shape}."
+            f"transform_jacobian must have shape (m, {size}), a column for each parameter that is not a "
+            f"nuisance, but has shape {transform_jacobian.shape}."
         )
     if bias_jacobian is None:
         return transform_jacobian

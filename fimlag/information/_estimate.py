@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float
 from fimlag._flat import Structure
 from fimlag._results import RESULTS, AbstractSolution, first_failure
 from fimlag._types import LogLikelihood
-from fimlag.information._expectation import expectation, log_likelihoods
+from fimlag.information._sums import expectation, log_likelihoods
 
 FAILURES = (RESULTS.nonfinite, RESULTS.poor_quadrature, RESULTS.poor_sample, RESULTS.biased_sample)
 """What can be wrong with an expectation, the gravest first."""
@@ -20,8 +20,8 @@ class Certificate(eqx.Module):
     """What tells a good expectation from a bad one.
 
     `mass`: the sum of the weights, 1 for an exact rule that resolves the density. `effective_sample_size`:
-    $(\\sum w)^2 / \\sum w^2$. `mean_score`: $\\mathrm{E}[s]$, zero where the outcomes follow the density, shape (d,).
-    `score_error`: its standard error, shape (d,), 0 for an exact rule.
+    $(\\sum w)^2 / \\sum w^2$. `mean_score`: $\\mathrm{E}[s]$, zero where the outcomes follow the density,
+    shape (d,). `score_error`: its standard error, shape (d,), 0 for an exact rule.
     """
 
     mass: Float[Array, ""]
@@ -33,8 +33,9 @@ class Certificate(eqx.Module):
 class FisherEstimate(AbstractSolution):
     """A Fisher information matrix and what is known about its error.
 
-    `value` (d, d); `standard_error` (d, d), 0 for exact rules; `certificate`; `route`: how it was computed; `result`:
-    `successful`, `nonfinite`, `poor_quadrature`, `poor_sample` or `biased_sample`.
+    `value` (d, d); `standard_error` (d, d), 0 for exact rules; `certificate`; `route`: how it was computed;
+    `result`: `successful`, `nonfinite`, `poor_quadrature`, `poor_sample` or `biased_sample`. Derivatives pass
+    through `value` alone: errors and certificate are held constant.
     """
 
     value: Float[Array, "d d"]
@@ -61,13 +62,13 @@ class Moments(eqx.Module):
 
 
 def score_moments(
-    rule, log_likelihood: LogLikelihood, vector: Float[Array, " d"], structure: Structure
+    rule, log_likelihood: LogLikelihood, vector: Float[Array, " d"], structure: Structure, errors: bool
 ) -> Moments:
     """Moments with the Gram matrix of the scores as the information: $\\sum w\\, s s^\\top$."""
 
     def part(x, weights):
         scores = jax.vmap(jax.grad(_of_vector(log_likelihood, structure)), (None, 0))(vector, x)
-        return gram_moments(scores, weights)
+        return gram_moments(scores, weights, errors)
 
     return expectation(rule, log_likelihood, structure.unflatten(vector), part)
 
@@ -89,9 +90,9 @@ def hessian_moments(
             return jax.hessian(pointwise)(vector, outcome[0]) ** 2 * outcome[1] ** 2
 
         scores = jax.vmap(jax.grad(pointwise), (None, 0))(vector, x)
-        moments = gram_moments(scores, weights)
+        moments = gram_moments(scores, weights, errors=False)
         information = -jax.hessian(weighted_sum)(vector)
-        squares = jnp.zeros_like(information)
+        squares = moments.information_squares
         if errors:
             squares = jnp.sum(jax.lax.map(square, (x, weights), batch_size=256), axis=0)
         return eqx.tree_at(lambda m: (m.information, m.information_squares), moments, (information, squares))
@@ -99,16 +100,18 @@ def hessian_moments(
     return expectation(rule, log_likelihood, structure.unflatten(vector), part)
 
 
-def gram_moments(scores: Float[Array, "n d"], weights: Float[Array, " n"]) -> Moments:
-    """Moments of the scores of one block of outcomes."""
+def gram_moments(scores: Float[Array, "n d"], weights: Float[Array, " n"], errors: bool) -> Moments:
+    """Moments of the scores of one block of outcomes; the squares of the information only with `errors`."""
     weighted = weights[:, None] * scores
+    information = symmetric(weighted.T @ scores)
+    squares = (weighted**2).T @ scores**2 if errors else jnp.zeros_like(information)
     return Moments(
         mass=jnp.sum(weights),
         mass_squares=jnp.sum(weights**2),
         score=weights @ scores,
         score_squares=jnp.sum(weighted**2, axis=0),
-        information=symmetric(weighted.T @ scores),
-        information_squares=(weighted**2).T @ scores**2,
+        information=information,
+        information_squares=squares,
     )
 
 
@@ -117,9 +120,9 @@ def concluded(rule, moments: Moments, route: str) -> FisherEstimate:
     size = getattr(rule, "sample_size", None)
     constant = jax.lax.stop_gradient(moments)
     certificate = Certificate(
-        mass=moments.mass,
+        mass=constant.mass,
         effective_sample_size=constant.mass**2 / constant.mass_squares,
-        mean_score=moments.score,
+        mean_score=constant.score,
         score_error=_error_of_mean(constant.score_squares, constant.score, size),
     )
     return FisherEstimate(
@@ -167,7 +170,7 @@ def _failures(rule, moments, certificate):
 
 
 def _error_of_mean(squares, mean, size):
-    """Standard error of $\\sum_i z_i / n$ from $\\sum_i (z_i / n)^2$ and the mean itself; 0 for an exact rule."""
+    """Standard error of the mean of $z$, from $\\sum_i (z_i / n)^2$ and the mean; 0 for an exact rule."""
     if size is None:
         return jnp.zeros_like(mean)
     variance = (squares - mean**2 / size) * (size / max(size - 1, 1))

@@ -6,13 +6,18 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, PyTree
+from jaxtyping import Array, PyTree
 
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, LogLikelihood, Outcomes, as_field
-
-BLOCK = 8192
-"""Outcomes in one block at most: the size at which the scan over blocks is fastest and memory small."""
+from fimlag.information._sums import (
+    count_blocks,
+    count_outcomes,
+    dtype_of,
+    log_likelihoods,
+    take_block,
+    weighted_by_density,
+)
 
 
 class ExactSum(eqx.Module):
@@ -34,7 +39,7 @@ class ExactSum(eqx.Module):
     @property
     def blocks(self) -> int:
         """Number of equal blocks."""
-        return _blocks(count_outcomes(self.support, "outcomes"))
+        return count_blocks(count_outcomes(self.support, "outcomes"))
 
     def outcomes(self, log_likelihood: LogLikelihood, theta: Coordinates, block=0) -> tuple[Outcomes, Array]:
         """One block of the support and its probabilities."""
@@ -47,8 +52,8 @@ class MonteCarlo(eqx.Module):
 
     $$\mathrm{E}_\theta[f] \approx \frac1n \sum_{i=1}^n e^{\ell(\theta, x_i) - \bar\ell(x_i)} f(x_i)$$
 
-    Without a reference $x_i \sim p(\cdot \mid \theta)$ and $\bar\ell$ is $\ell(\theta, x_i)$ held constant: the ratio is 1,
-    its derivative is the score. With a reference $x_i \sim p(\cdot \mid \theta_{ref})$ and
+    Without a reference $x_i \sim p(\cdot \mid \theta)$ and $\bar\ell$ is $\ell(\theta, x_i)$ held constant:
+    the ratio is 1, its derivative is the score. With a reference $x_i \sim p(\cdot \mid \theta_{ref})$ and
     $\bar\ell = \ell(\theta_{ref}, x_i)$: one smooth function of theta, good near the reference.
 
     **Arguments:** `sample(key, theta, n)`: draws n outcomes, stacked on axis 0. `n`: how many count.
@@ -72,7 +77,7 @@ class MonteCarlo(eqx.Module):
     @property
     def blocks(self) -> int:
         """Number of equal blocks."""
-        return _blocks(self.n)
+        return count_blocks(self.n)
 
     @property
     def smooth(self) -> bool:
@@ -87,8 +92,7 @@ class MonteCarlo(eqx.Module):
     def outcomes(self, log_likelihood: LogLikelihood, theta: Coordinates, block=0) -> tuple[Outcomes, Array]:
         """One block of the sample and its weights; outcomes drawn beyond n have weight 0."""
         size = math.ceil(self.n / self.blocks)
-        source = theta if self.reference is None else _like(self.reference, theta)
-        source = jax.lax.stop_gradient(source)
+        source = jax.lax.stop_gradient(theta if self.reference is None else self._reference_like(theta))
         x = jax.lax.stop_gradient(self.sample(jax.random.fold_in(self.key, block), source, size))
         drawn = count_outcomes(x, "the result of sample(key, theta, n)")
         if drawn != size:
@@ -103,14 +107,19 @@ class MonteCarlo(eqx.Module):
         inside = jnp.arange(size) + block * size < self.n
         return x, jnp.where(inside, jnp.exp(value - base) / self.n, 0.0)
 
+    def _reference_like(self, theta):
+        vector, structure = flatten(theta, "theta")
+        return structure.unflatten(structure.flatten(self.reference, "reference").astype(vector.dtype))
+
 
 class Reparametrised(eqx.Module):
     r"""The mean over outcomes made from fixed noise: the outcomes carry the dependence on theta.
 
-    $$\mathrm{E}_\theta[f] \approx \frac1n \sum_{i=1}^n f(x_i), \qquad x_i = \mathtt{transform}(\theta, \epsilon_i)$$
+    $$\mathrm{E}_\theta[f] \approx \frac1n \sum_{i=1}^n f(x_i), \qquad
+    x_i = \mathtt{transform}(\theta, \epsilon_i)$$
 
-    **Arguments:** `transform(theta, noise)`: ONE outcome, differentiable in theta, distributed as the density states.
-    `noise`: n draws stacked along axis 0 of each leaf.
+    **Arguments:** `transform(theta, noise)`: ONE outcome, differentiable in theta, distributed as the density
+    states. `noise`: n draws stacked along axis 0 of each leaf.
 
     **Reference:** Mohamed, Rosca, Figurnov & Mnih (2020), section 5 (the pathwise estimator).
     """
@@ -126,7 +135,7 @@ class Reparametrised(eqx.Module):
     @property
     def blocks(self) -> int:
         """Number of equal blocks."""
-        return _blocks(self.sample_size)
+        return count_blocks(self.sample_size)
 
     @property
     def sample_size(self) -> int:
@@ -145,8 +154,9 @@ class Empirical(eqx.Module):
 
     $$\mathrm{E}[f] = \frac1n \sum_{i=1}^n f(x_i)$$
 
-    Away from the parameters that produced the data this is not the expectation under theta: the information becomes
-    the mean outer product of scores (the empirical Fisher matrix) or minus the mean Hessian, and the two differ.
+    Away from the parameters that produced the data this is not the expectation under theta: the information
+    becomes the mean outer product of scores (the empirical Fisher matrix) or minus the mean Hessian, and the
+    two differ.
 
     **Arguments:** `data`: observations, stacked along axis 0 of each leaf.
     """
@@ -160,7 +170,7 @@ class Empirical(eqx.Module):
     @property
     def blocks(self) -> int:
         """Number of equal blocks."""
-        return _blocks(self.sample_size)
+        return count_blocks(self.sample_size)
 
     @property
     def centred(self) -> bool:
@@ -176,118 +186,3 @@ class Empirical(eqx.Module):
         """One block of the data, each observation of weight 1/n."""
         x, inside = take_block(self.data, self.blocks, block)
         return x, inside.astype(dtype_of(theta)) / self.sample_size
-
-
-def expectation(rule, log_likelihood: LogLikelihood, theta: Coordinates, integrand: Callable):
-    r"""The sum of `integrand(x, weights)` over the rule's blocks: how every expectation is taken.
-
-    Blocks beyond the first are scanned and rematerialised, so memory does not grow with their number, forward or
-    backward.
-
-    **Arguments:** `integrand(x, weights)`: any pytree of sums over ONE block of outcomes `x` with `weights`.
-
-    **Returns:** the pytree, summed.
-    """
-
-    def part(block):
-        return integrand(*rule.outcomes(log_likelihood, theta, block))
-
-    return sum_blocks(part, rule.blocks)
-
-
-def sum_blocks(part: Callable, blocks: int):
-    """`part(0) + ... + part(blocks - 1)`, each rematerialised; the parts are pytrees of equal shapes."""
-    if blocks == 1:
-        return part(0)
-    rematerialised = jax.checkpoint(part, prevent_cse=False)  # pyright: ignore[reportPrivateImportUsage]
-
-    def add(total, block):
-        return jax.tree_util.tree_map(jnp.add, total, rematerialised(block)), None
-
-    shapes = jax.eval_shape(part, jnp.zeros((), jnp.arange(1).dtype))
-    zero = jax.tree_util.tree_map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.scan(add, zero, jnp.arange(blocks))[0]
-
-
-def sum_over_data(values: Callable, data: Outcomes, block_size: int = BLOCK):
-    """The sum over data stacked along axis 0 of `values(block of data)`, a pytree of values stacked likewise."""
-    blocks = math.ceil(count_outcomes(data, "data") / block_size)
-
-    def part(block):
-        x, inside = take_block(data, blocks, block)
-        return jax.tree_util.tree_map(
-            lambda leaf: jnp.sum(jnp.where(_column(inside, leaf), leaf, 0.0), axis=0), values(x)
-        )
-
-    return sum_blocks(part, blocks)
-
-
-def weighted_by_density(
-    log_likelihood: LogLikelihood, theta: Coordinates, x: Outcomes, node_weights: Inexact[Array, " n"]
-) -> tuple[Outcomes, Float[Array, " n"]]:
-    """Outcomes and their weights `node_weights * exp(log_likelihood)`, differentiable in theta.
-
-    Far in the tails the derivatives of a log-density overflow where its weight has long vanished. An outcome
-    whose share is far below round-off is therefore replaced by the heaviest one, with weight exactly 0.
-    """
-    log_mass = jnp.log(node_weights) + log_likelihoods(log_likelihood, jax.lax.stop_gradient(theta), x)
-    log_mass = jax.lax.stop_gradient(jnp.where(jnp.isfinite(log_mass), log_mass, -jnp.inf))
-    heaviest = jnp.argmax(log_mass)
-    limits = jnp.finfo(log_mass.dtype)
-    # In single precision round-off alone would let x ** -0.5 reach values whose inverse squares overflow.
-    negligible = max(1.5 * math.log(limits.eps), 0.23 * math.log(limits.tiny))
-    live = log_mass > log_mass[heaviest] + negligible
-    live = live | jnp.all(~live)
-    x = jax.tree_util.tree_map(lambda leaf: jnp.where(_column(live, leaf), leaf, leaf[heaviest][None]), x)
-    density = jnp.exp(log_likelihoods(log_likelihood, theta, x))
-    return x, jnp.where(live, node_weights, 0.0) * density
-
-
-def log_likelihoods(log_likelihood: LogLikelihood, theta: Coordinates, x: Outcomes) -> Float[Array, " n"]:
-    """The log-likelihood of each outcome stacked along axis 0."""
-    values = jax.vmap(log_likelihood, (None, 0))(theta, x)
-    if jnp.ndim(values) != 1:
-        raise ValueError(
-            f"log_likelihood(theta, x) returned an array of shape {jnp.shape(values)[1:]} for one outcome: write it "
-            "for ONE observation, returning a scalar."
-        )
-    return values
-
-
-def count_outcomes(x: Outcomes, name: str) -> int:
-    """The common length of axis 0; a `ValueError` where leaves disagree, have no axis or are empty."""
-    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree_util.tree_leaves(x)}
-    if len(lengths) != 1 or lengths <= {(), (0,)}:
-        raise ValueError(
-            f"{name} must be stacked along axis 0, the same length in every leaf and at least 1, but the leaves have "
-            f"shapes {[jnp.shape(leaf) for leaf in jax.tree_util.tree_leaves(x)]}."
-        )
-    return lengths.pop()[0]
-
-
-def take_block(x: Outcomes, blocks: int, block) -> tuple[Outcomes, Array]:
-    """Block number `block` of `blocks` equal ones, and which of its entries lie inside the data."""
-    n = count_outcomes(x, "outcomes")
-    if blocks == 1:
-        return x, jnp.ones(n, bool)
-    size = math.ceil(n / blocks)
-    index = jnp.arange(size) + block * size
-    return jax.tree_util.tree_map(lambda leaf: leaf[jnp.minimum(index, n - 1)], x), index < n
-
-
-def dtype_of(theta: Coordinates):
-    """The floating-point dtype in which theta is computed with."""
-    return flatten(theta, "theta")[0].dtype
-
-
-def _blocks(n: int) -> int:
-    return math.ceil(n / BLOCK)
-
-
-def _like(reference: Coordinates, theta: Coordinates) -> Coordinates:
-    """The reference in the dtypes of theta."""
-    return jax.tree_util.tree_map(lambda r, t: jnp.asarray(r, t.dtype), reference, theta)
-
-
-def _column(live, leaf):
-    return jnp.reshape(live, (-1,) + (1,) * (leaf.ndim - 1))

@@ -10,8 +10,8 @@ from fimlag._flat import flatten
 from fimlag._results import RESULTS, raise_unless_successful
 from fimlag._types import Coordinates, LogLikelihood, Outcomes
 from fimlag.information._estimate import FisherEstimate, symmetric
-from fimlag.information._expectation import BLOCK, count_outcomes, log_likelihoods, sum_blocks, take_block
 from fimlag.information._model import AbstractModel
+from fimlag.information._sums import BLOCK, count_outcomes, log_likelihoods, sum_blocks, take_block
 
 
 def score(model: AbstractModel, theta: Coordinates, x) -> Coordinates:
@@ -19,7 +19,8 @@ def score(model: AbstractModel, theta: Coordinates, x) -> Coordinates:
 
     $$s(\theta, x) = \nabla_\theta\, \ell(\theta, x)$$
 
-    **Arguments:** `model`: a statistical model. `theta`: its parameters, a vector or any pytree. `x`: ONE observation.
+    **Arguments:** `model`: a statistical model. `theta`: its parameters, a vector or any pytree. `x`: ONE
+    observation.
 
     **Returns:** the gradient in theta's structure.
 
@@ -40,17 +41,18 @@ def score(model: AbstractModel, theta: Coordinates, x) -> Coordinates:
 def fisher_information(model: AbstractModel, theta: Coordinates, form: str = "score") -> Float[Array, "d d"]:
     r"""The Fisher information matrix of one observation.
 
-    $$I_{ij}(\theta) = \mathrm{E}_\theta[\partial_i \ell\, \partial_j \ell] = -\mathrm{E}_\theta[\partial_i \partial_j \ell]$$
+    $$I_{ij}(\theta) = \mathrm{E}_\theta[\partial_i \ell\, \partial_j \ell]
+    = -\mathrm{E}_\theta[\partial_i \partial_j \ell]$$
 
     The outcomes are visited in blocks, so memory does not grow with their number. Derivatives in theta of any
     order include the dependence of the density: those of a Monte-Carlo matrix are unbiased.
 
-    **Arguments:** `model`: a statistical model. `theta`: its parameters, a vector or any pytree.
-    `form`: `"score"`, the mean outer product of scores, or `"hessian"`, minus the mean Hessian: one derivative order
+    **Arguments:** `model`: a statistical model. `theta`: its parameters, a vector or any pytree. `form`:
+    `"score"`, the mean outer product of scores, or `"hessian"`, minus the mean Hessian: one derivative order
     dearer, equal where the support does not depend on theta and the log-likelihood has no kinks.
 
-    **Returns:** the matrix in the order of the flattened parameters, shape (d, d); NaN where the expectation failed:
-    `fisher_estimate` tells why.
+    **Returns:** the matrix in the order of the flattened parameters, shape (d, d); NaN where the expectation
+    failed: `fisher_estimate` tells why.
 
     **Raises:** `ValueError` for another form.
 
@@ -73,17 +75,18 @@ def fisher_estimate(
     r"""The Fisher information matrix with its standard error, certificate and result.
 
     $$\hat I = \sum_i w_i\, s_i s_i^\top, \qquad
-    \widehat{\mathrm{se}}{}^2 = \tfrac{n}{n-1}\Big(\sum_i w_i^2 (s_i s_i^\top)^{\circ 2} - \tfrac1n \hat I^{\circ 2}\Big)$$
+    \widehat{\mathrm{se}}{}^2 =
+    \tfrac{n}{n-1}\Big(\sum_i w_i^2 (s_i s_i^\top)^{\circ 2} - \tfrac1n \hat I^{\circ 2}\Big)$$
 
     **Arguments:** as for `fisher_information`; `throw`: raise where the expectation failed.
 
-    **Returns:** a solution with `.value` and `.standard_error` (d, d) (0 for exact rules), `.certificate` (`mass`,
-    `effective_sample_size`, `mean_score`, `score_error`), `.route` and `.result`.
+    **Returns:** a solution with `.value` and `.standard_error` (d, d) (0 for exact rules), `.certificate`
+    (`mass`, `effective_sample_size`, `mean_score`, `score_error`), `.route` and `.result`.
 
-    **Raises:** with `throw`, `nonfinite`; `poor_quadrature` where the weights of an exact rule differ from 1 by more
-    than the square root of round-off; `poor_sample` where fewer than 1 % of a reweighted sample (or 10) are
-    effective, or their weights do not average to 1; `biased_sample` where the mean score of 100 outcomes or more is
-    beyond 8 standard errors. `Empirical` data are judged by finiteness alone.
+    **Raises:** with `throw`, `nonfinite`; `poor_quadrature` where the weights of an exact rule differ from 1
+    by more than the square root of round-off; `poor_sample` where fewer than 1 % of a reweighted sample (or
+    10) are effective, or their weights do not average to 1; `biased_sample` where the mean score of 100
+    outcomes or more is beyond 8 standard errors. `Empirical` data are judged by finiteness alone.
 
     **Reference:** Owen (2013), chapter 9 (importance sampling and its effective sample size).
 
@@ -105,7 +108,8 @@ def fisher_quadratic(model: AbstractModel, theta: Coordinates, v: Coordinates) -
 
     One directional derivative of the log-likelihood for each outcome: cheap, and cheap to differentiate.
 
-    **Arguments:** `model`: a statistical model. `theta`, `v`: parameters and their velocity, of one structure.
+    **Arguments:** `model`: a statistical model. `theta`, `v`: parameters and their velocity, of one
+    structure.
 
     **Returns:** the squared length, shape (); NaN where the expectation failed.
 
@@ -132,8 +136,8 @@ def observed_information(
 
     $$J_{ij}(\theta) = -\partial_i \partial_j \sum_n \ell(\theta, x_n)$$
 
-    **Arguments:** `log_likelihood(theta, x)`: of ONE observation. `theta`: parameters, a vector or any pytree.
-    `data`: observations stacked along axis 0 of each leaf.
+    **Arguments:** `log_likelihood(theta, x)`: of ONE observation. `theta`: parameters, a vector or any
+    pytree. `data`: observations stacked along axis 0 of each leaf.
 
     **Returns:** the matrix, a SUM over the data, shape (d, d).
 
@@ -143,7 +147,8 @@ def observed_information(
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
-    >>> print(fl.observed_information(fl.families.Exponential().log_likelihood, 2.0, jnp.array([0.1, 0.7, 0.2])))
+    >>> log_likelihood = fl.families.Exponential().log_likelihood
+    >>> print(fl.observed_information(log_likelihood, 2.0, jnp.array([0.1, 0.7, 0.2])))
     [[0.75]]
 
     ```
@@ -182,7 +187,8 @@ def empirical_fisher(
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
-    >>> print(fl.empirical_fisher(fl.families.Exponential().log_likelihood, 2.0, jnp.array([0.5, 1.0, 2.5])))
+    >>> log_likelihood = fl.families.Exponential().log_likelihood
+    >>> print(fl.empirical_fisher(log_likelihood, 2.0, jnp.array([0.5, 1.0, 2.5])))
     [[4.25]]
 
     ```

@@ -36,7 +36,7 @@ class Bernoulli(AbstractFamily):
     def distance(self, theta0, theta1) -> Float[Array, ""]:
         r"""The Fisher-Rao distance, an arc of the circle.
 
-        $$d = 2 \operatorname{arctan2}\big(|\sqrt{p_1 q_0} - \sqrt{p_0 q_1}|,\ \sqrt{p_0 p_1} + \sqrt{q_0 q_1}\big)$$
+        $$d = 2 \arctan \frac{|\sqrt{p_1 q_0} - \sqrt{p_0 q_1}|}{\sqrt{p_0 p_1} + \sqrt{q_0 q_1}}$$
         """
         p0, p1 = scalar(theta0), scalar(theta1)
         q0, q1 = positive(1.0 - p0), positive(1.0 - p1)
@@ -47,7 +47,7 @@ class Bernoulli(AbstractFamily):
 
 
 class Categorical(AbstractFamily):
-    r"""The distribution on $0, \dots, k - 1$, $\theta = (p_0, \dots, p_{k-2})$; the last probability is the rest.
+    r"""The distribution on $0, \dots, k - 1$, $\theta = (p_0, \dots, p_{k-2})$; the last is the rest.
 
     $$\ell = \log p_x, \qquad I_{ij} = \frac{\delta_{ij}}{p_i} + \frac{1}{p_{k-1}}$$
 
@@ -72,7 +72,8 @@ class Categorical(AbstractFamily):
         theta = as_real(theta)
         if theta.shape != (self.k - 1,):
             raise ValueError(
-                f"theta must hold the first {self.k - 1} of {self.k} probabilities, but has shape {theta.shape}."
+                f"theta must hold the first {self.k - 1} of {self.k} probabilities, but has shape "
+                f"{theta.shape}."
             )
         everything = jnp.append(theta, 1.0 - jnp.sum(theta))
         return jnp.where(jnp.all(everything > 0.0), everything, jnp.nan)
@@ -108,10 +109,11 @@ class Poisson(AbstractFamily):
 
     $$\ell = x \log\lambda - \lambda - \log x!, \qquad I = \frac{1}{\lambda}$$
 
-    Domain: $\lambda > 0$. Expectations are sums over $0, \dots, \mathtt{truncation}$; what is missing shows in the
-    certificate, `mass < 1`, and beyond the square root of round-off in the result.
+    Domain: $\lambda > 0$. Expectations are sums over $0, \dots, \mathtt{truncation}$; what is missing shows
+    in the certificate, `mass < 1`, and beyond the square root of round-off in the result.
 
-    **Arguments:** `truncation`: the largest count summed; $\lambda + 10\sqrt\lambda + 20$ suffices for all digits.
+    **Arguments:** `truncation`: the largest count summed; $\lambda + 10\sqrt\lambda + 20$ suffices for all
+    digits.
 
     **Raises:** `ValueError` where it is negative.
 

@@ -37,7 +37,8 @@ class Normal(AbstractFamily):
     def distance(self, theta0: Float[Array, "2"], theta1: Float[Array, "2"]) -> Float[Array, ""]:
         r"""The Fisher-Rao distance, accurate for near and far pairs.
 
-        $$d = 2\sqrt2 \operatorname{arsinh} \sqrt{\frac{(\mu_1 - \mu_0)^2 / 2 + (\sigma_1 - \sigma_0)^2}{4 \sigma_0 \sigma_1}}$$
+        $$d = 2\sqrt2 \operatorname{arsinh}
+        \sqrt{\frac{(\mu_1 - \mu_0)^2 / 2 + (\sigma_1 - \sigma_0)^2}{4 \sigma_0 \sigma_1}}$$
         """
         (mean0, deviation0), (mean1, deviation1) = pair(theta0), pair(theta1)
         deviation0, deviation1 = positive(deviation0), positive(deviation1)

@@ -74,8 +74,8 @@ class Beta(AbstractFamily):
     $$\ell = (a - 1) \log x + (b - 1) \log(1 - x) - \log B(a, b), \qquad
     I = \begin{pmatrix} \psi'(a) & 0 \\ 0 & \psi'(b) \end{pmatrix} - \psi'(a + b)$$
 
-    Domain: $a, b > 0$. Where $b < 1$ the density is infinite at 1, and round-off in $x$ there leaves expectations
-    about 8 digits at b = 0.7; `fisher` is exact.
+    Domain: $a, b > 0$. Where $b < 1$ the density is infinite at 1, and round-off in $x$ there leaves
+    expectations about 8 digits at b = 0.7; `fisher` is exact.
 
     **Reference:** Gupta & Nadarajah (2004), chapter 2.
     """

@@ -1,0 +1,125 @@
+"""Sums over weighted outcomes, in blocks: the arithmetic under every expectation."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from fimlag._flat import flatten
+from fimlag._types import Coordinates, LogLikelihood, Outcomes
+
+BLOCK = 8192
+"""Outcomes in one block at most: the size at which the scan over blocks is fastest and memory small."""
+
+
+def expectation(rule, log_likelihood: LogLikelihood, theta: Coordinates, integrand: Callable):
+    r"""The sum of `integrand(x, weights)` over the rule's blocks: how every expectation is taken.
+
+    Blocks beyond the first are scanned and rematerialised, so memory does not grow with their number, forward
+    or backward.
+
+    **Arguments:** `integrand(x, weights)`: any pytree of sums over ONE block of outcomes `x` with `weights`.
+
+    **Returns:** the pytree, summed.
+    """
+
+    def part(block):
+        return integrand(*rule.outcomes(log_likelihood, theta, block))
+
+    return sum_blocks(part, rule.blocks)
+
+
+def sum_blocks(part: Callable, blocks: int):
+    """`part(0) + ... + part(blocks - 1)`, each rematerialised; the parts are pytrees of equal shapes."""
+    if blocks == 1:
+        return part(0)
+    rematerialised = jax.checkpoint(part, prevent_cse=False)  # pyright: ignore[reportPrivateImportUsage]
+
+    def add(total, block):
+        return jax.tree_util.tree_map(jnp.add, total, rematerialised(block)), None
+
+    shapes = jax.eval_shape(part, jnp.zeros((), jnp.arange(1).dtype))
+    zero = jax.tree_util.tree_map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    return jax.lax.scan(add, zero, jnp.arange(blocks))[0]
+
+
+def sum_over_data(values: Callable, data: Outcomes, block_size: int = BLOCK):
+    """The sum over stacked data of `values(block of data)`, a pytree of values stacked likewise."""
+    blocks = math.ceil(count_outcomes(data, "data") / block_size)
+
+    def part(block):
+        x, inside = take_block(data, blocks, block)
+        return jax.tree_util.tree_map(
+            lambda leaf: jnp.sum(jnp.where(_column(inside, leaf), leaf, 0.0), axis=0), values(x)
+        )
+
+    return sum_blocks(part, blocks)
+
+
+def weighted_by_density(
+    log_likelihood: LogLikelihood, theta: Coordinates, x: Outcomes, node_weights: Inexact[Array, " n"]
+) -> tuple[Outcomes, Float[Array, " n"]]:
+    """Outcomes and their weights `node_weights * exp(log_likelihood)`, differentiable in theta.
+
+    Far in the tails the derivatives of a log-density overflow where its weight has long vanished. An outcome
+    whose share is far below round-off is therefore replaced by the heaviest one, with weight exactly 0.
+    """
+    log_mass = jnp.log(node_weights) + log_likelihoods(log_likelihood, jax.lax.stop_gradient(theta), x)
+    log_mass = jax.lax.stop_gradient(jnp.where(jnp.isfinite(log_mass), log_mass, -jnp.inf))
+    heaviest = jnp.argmax(log_mass)
+    limits = jnp.finfo(log_mass.dtype)
+    # In single precision round-off alone would let x ** -0.5 reach values whose inverse squares overflow.
+    negligible = max(1.5 * math.log(limits.eps), 0.23 * math.log(limits.tiny))
+    live = log_mass > log_mass[heaviest] + negligible
+    live = live | jnp.all(~live)
+    x = jax.tree_util.tree_map(lambda leaf: jnp.where(_column(live, leaf), leaf, leaf[heaviest][None]), x)
+    density = jnp.exp(log_likelihoods(log_likelihood, theta, x))
+    return x, jnp.where(live, node_weights, 0.0) * density
+
+
+def log_likelihoods(log_likelihood: LogLikelihood, theta: Coordinates, x: Outcomes) -> Float[Array, " n"]:
+    """The log-likelihood of each outcome stacked along axis 0."""
+    values = jax.vmap(log_likelihood, (None, 0))(theta, x)
+    if jnp.ndim(values) != 1:
+        raise ValueError(
+            f"log_likelihood(theta, x) returned an array of shape {jnp.shape(values)[1:]} for one outcome: "
+            "write it for ONE observation, returning a scalar."
+        )
+    return values
+
+
+def count_outcomes(x: Outcomes, name: str) -> int:
+    """The common length of axis 0; a `ValueError` where leaves disagree, have no axis or are empty."""
+    lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree_util.tree_leaves(x)}
+    if len(lengths) != 1 or lengths <= {(), (0,)}:
+        raise ValueError(
+            f"{name} must be stacked along axis 0, the same length in every leaf and at least 1, but the "
+            f"leaves have shapes {[jnp.shape(leaf) for leaf in jax.tree_util.tree_leaves(x)]}."
+        )
+    return lengths.pop()[0]
+
+
+def take_block(x: Outcomes, blocks: int, block) -> tuple[Outcomes, Array]:
+    """Block number `block` of `blocks` equal ones, and which of its entries lie inside the data."""
+    n = count_outcomes(x, "outcomes")
+    if blocks == 1:
+        return x, jnp.ones(n, bool)
+    size = math.ceil(n / blocks)
+    index = jnp.arange(size) + block * size
+    return jax.tree_util.tree_map(lambda leaf: leaf[jnp.minimum(index, n - 1)], x), index < n
+
+
+def dtype_of(theta: Coordinates):
+    """The floating-point dtype in which theta is computed with."""
+    return flatten(theta, "theta")[0].dtype
+
+
+def count_blocks(n: int) -> int:
+    """How many equal blocks n outcomes fall into."""
+    return math.ceil(n / BLOCK)
+
+
+def _column(live, leaf):
+    return jnp.reshape(live, (-1,) + (1,) * (leaf.ndim - 1))
