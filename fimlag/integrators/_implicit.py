@@ -60,9 +60,9 @@ class AbstractGauss(AbstractMethod):
     $$Q_i = q_0 + h \sum_j a_{ij} V_j, \qquad \frac{\partial L}{\partial v}(t_i, Q_i, V_i) = p_0
     + h \sum_j a_{ij} \frac{\partial L}{\partial q}(t_j, Q_j, V_j)$$
 
-    This is the Runge-Kutta method of Hamilton's equations, without a Legendre transform in the loop. The memory
-    is the next step's guess of the stage velocities. A step is differentiated by the implicit function theorem,
-    once in reverse: take second derivatives forward over reverse, as `jax.hessian` does.
+    This is the Runge-Kutta method of Hamilton's equations, without a Legendre transform in the loop. The
+    memory is the next step's guess of the stage velocities. A step is differentiated by the implicit function
+    theorem, once in reverse: take second derivatives forward over reverse, as `jax.hessian` does.
     """
 
     explicit: ClassVar[bool] = False
@@ -123,7 +123,7 @@ class ImplicitMidpoint(AbstractGauss):
     **Reference:** Hairer, Lubich & Wanner (2006), section I.1.2.
     """
 
-    max_iterations: int = eqx.field(static=True, default=64)
+    max_iterations: int = eqx.field(static=True, default=64, kw_only=True)
 
     order: ClassVar[int] = 2
     reference: ClassVar[str] = "Hairer, Lubich & Wanner (2006), section I.1.2"
@@ -143,7 +143,7 @@ class GaussLegendre(AbstractGauss):
     """
 
     stages: int = eqx.field(static=True)
-    max_iterations: int = eqx.field(static=True, default=64)
+    max_iterations: int = eqx.field(static=True, default=64, kw_only=True)
 
     reference: ClassVar[str] = "Hairer, Lubich & Wanner (2006), section II.1.3"
 
