@@ -95,9 +95,7 @@ def _nuisance_mask(nuisance, size):
     mask = np.zeros(size, bool)
     if nuisance.dtype == bool:
         if nuisance.shape != (size,):
-            raise ValueError(
-                f"A mask of nuisance parameters must have shape ({size},), but has {nuisance.shape}."
-            )
+            raise ValueError(f"A mask of nuisance parameters must have shape ({size},), but has {nuisance.shape}.")
         mask = nuisance
     elif nuisance.size and not np.issubdtype(nuisance.dtype, np.integer):
         raise ValueError(f"nuisance must hold indices or a boolean mask, but holds {nuisance.dtype}.")

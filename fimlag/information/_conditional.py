@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, Outcomes, as_field
@@ -48,7 +48,7 @@ class ConditionalModel(AbstractModel):
     noise: StatisticalModel
     inputs: Outcomes
 
-    def __init__(self, predict: Callable, noise: StatisticalModel, inputs: Outcomes):
+    def __init__(self, predict: Callable, noise: StatisticalModel, inputs: PyTree[ArrayLike]):
         self.predict = as_field(predict)
         if not isinstance(noise, StatisticalModel):
             raise TypeError(f"noise must be a StatisticalModel, but {type(noise).__name__} came.")
@@ -61,7 +61,7 @@ class ConditionalModel(AbstractModel):
         """Whether the noise has an expectation that is one smooth function of its parameters."""
         return self.noise.smooth
 
-    def log_likelihood(self, theta: Coordinates, x: Outcomes) -> Float[Array, ""]:
+    def log_likelihood(self, theta: Coordinates, x: PyTree[ArrayLike]) -> Float[Array, ""]:
         """The log-likelihood of ALL responses, stacked along the inputs' axis 0."""
         responses, inputs = count_outcomes(x, "the responses"), count_outcomes(self.inputs, "inputs")
         if responses != inputs:
@@ -101,9 +101,7 @@ class ConditionalModel(AbstractModel):
         direction = structure.flatten(v, "v").astype(vector.dtype)
 
         def of_input(x):
-            _, velocity, (value, eta) = jax.jvp(
-                self._prediction(structure, x), (vector,), (direction,), has_aux=True
-            )
+            _, velocity, (value, eta) = jax.jvp(self._prediction(structure, x), (vector,), (direction,), has_aux=True)
             length, result = self.noise.information_quadratic(eta.unflatten(value), eta.unflatten(velocity))
             return length, failures_of(result).astype(length.dtype)
 

@@ -157,10 +157,7 @@ def _failures(rule, moments, certificate):
     if size is None:
         poor_quadrature = jnp.abs(moments.mass - 1.0) > eps**0.5
     elif getattr(rule, "reference", None) is not None:
-        off = (
-            jnp.abs(moments.mass - 1.0)
-            > 8.0 * _error_of_mean(moments.mass_squares, moments.mass, size) + eps**0.5
-        )
+        off = jnp.abs(moments.mass - 1.0) > 8.0 * _error_of_mean(moments.mass_squares, moments.mass, size) + eps**0.5
         poor_sample = (certificate.effective_sample_size < max(0.01 * size, 10.0)) | off
     if size is not None and size >= 100 and getattr(rule, "centred", True):
         # Round-off in a mean score that vanishes identically is no bias.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, ArrayLike, PyTree
 
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, LogLikelihood, Outcomes, as_field
@@ -32,7 +32,7 @@ class ExactSum(eqx.Module):
 
     support: Outcomes
 
-    def __init__(self, outcomes: Outcomes):
+    def __init__(self, outcomes: PyTree[ArrayLike]):
         self.support = jax.tree_util.tree_map(jnp.asarray, outcomes)
         count_outcomes(self.support, "outcomes")
 
@@ -96,9 +96,7 @@ class MonteCarlo(eqx.Module):
         x = jax.lax.stop_gradient(self.sample(jax.random.fold_in(self.key, block), source, size))
         drawn = count_outcomes(x, "the result of sample(key, theta, n)")
         if drawn != size:
-            raise ValueError(
-                f"sample(key, theta, n) was asked for {size} outcomes along axis 0 and drew {drawn}."
-            )
+            raise ValueError(f"sample(key, theta, n) was asked for {size} outcomes along axis 0 and drew {drawn}.")
         value = log_likelihoods(log_likelihood, theta, x)
         if self.reference is None:
             base = jax.lax.stop_gradient(value)
@@ -127,7 +125,7 @@ class Reparametrised(eqx.Module):
     transform: Callable
     noise: Outcomes
 
-    def __init__(self, transform: Callable, noise: Outcomes):
+    def __init__(self, transform: Callable, noise: PyTree[ArrayLike]):
         self.transform = as_field(transform)
         self.noise = jax.tree_util.tree_map(jnp.asarray, noise)
         count_outcomes(self.noise, "noise")
@@ -163,7 +161,7 @@ class Empirical(eqx.Module):
 
     data: Outcomes
 
-    def __init__(self, data: Outcomes):
+    def __init__(self, data: PyTree[ArrayLike]):
         self.data = jax.tree_util.tree_map(jnp.asarray, data)
         count_outcomes(self.data, "data")
 

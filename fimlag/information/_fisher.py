@@ -4,11 +4,11 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from fimlag._flat import flatten
 from fimlag._results import RESULTS, raise_unless_successful
-from fimlag._types import Coordinates, LogLikelihood, Outcomes
+from fimlag._types import Coordinates, LogLikelihood
 from fimlag.information._estimate import FisherEstimate, symmetric
 from fimlag.information._model import AbstractModel
 from fimlag.information._sums import BLOCK, count_outcomes, log_likelihoods, sum_blocks, take_block
@@ -130,7 +130,7 @@ def fisher_quadratic(model: AbstractModel, theta: Coordinates, v: Coordinates) -
 
 
 def observed_information(
-    log_likelihood: LogLikelihood, theta: Coordinates, data: Outcomes
+    log_likelihood: LogLikelihood, theta: Coordinates, data: PyTree[ArrayLike]
 ) -> Float[Array, "d d"]:
     r"""The observed information of data: minus the Hessian of their joint log-likelihood.
 
@@ -168,9 +168,7 @@ def observed_information(
     return sum_blocks(part, blocks)
 
 
-def empirical_fisher(
-    log_likelihood: LogLikelihood, theta: Coordinates, data: Outcomes
-) -> Float[Array, "d d"]:
+def empirical_fisher(log_likelihood: LogLikelihood, theta: Coordinates, data: PyTree[ArrayLike]) -> Float[Array, "d d"]:
     r"""The empirical Fisher matrix of data: the Gram matrix of their scores.
 
     $$\hat I(\theta) = \sum_n s_n s_n^\top, \qquad s_n = \nabla \ell(\theta, x_n)$$
@@ -198,9 +196,7 @@ def empirical_fisher(
 
     def part(block):
         x, inside = take_block(data, blocks, block)
-        scores = jax.vmap(jax.grad(lambda p, x: log_likelihood(structure.unflatten(p), x)), (None, 0))(
-            vector, x
-        )
+        scores = jax.vmap(jax.grad(lambda p, x: log_likelihood(structure.unflatten(p), x)), (None, 0))(vector, x)
         scores = jnp.where(inside[:, None], scores, 0.0)
         return symmetric(scores.T @ scores)
 

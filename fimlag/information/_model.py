@@ -5,11 +5,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from fimlag._flat import flatten
 from fimlag._results import RESULTS
-from fimlag._types import Coordinates, LogLikelihood, Outcomes, as_field
+from fimlag._types import Coordinates, LogLikelihood, as_field
 from fimlag.information._estimate import (
     FisherEstimate,
     concluded,
@@ -39,11 +39,11 @@ class AbstractModel(eqx.Module):
         """The squared length $\\mathrm{E}[(\\partial_v \\ell)^2]$ and its result, without a matrix."""
 
     @abc.abstractmethod
-    def joint_log_likelihood(self, theta: Coordinates, data: Outcomes) -> Float[Array, ""]:
+    def joint_log_likelihood(self, theta: Coordinates, data: PyTree[ArrayLike]) -> Float[Array, ""]:
         """The log-likelihood of all data together, shape ()."""
 
     @abc.abstractmethod
-    def joint_information(self, theta: Coordinates, data: Outcomes) -> Float[Array, "d d"]:
+    def joint_information(self, theta: Coordinates, data: PyTree[ArrayLike]) -> Float[Array, "d d"]:
         """The Fisher information of an experiment of the data's size, shape (d, d)."""
 
 

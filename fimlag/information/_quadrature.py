@@ -103,11 +103,10 @@ def _line(nodes, location, scale, dtype):
 
 
 def _half_line(nodes, end, direction, location, scale, dtype):
-    if location is None:
-        distance = jnp.ones((), dtype) if scale is None else scale
-    else:
-        distance = direction * (location - end)
-    spread = jnp.ones((), dtype) if scale is None else scale / distance
+    one = jnp.ones((), dtype)
+    scale_or_one = one if scale is None else scale
+    distance = scale_or_one if location is None else direction * (location - end)
+    spread = one if scale is None else scale / distance
     u, slope = _logarithmic(nodes, jnp.log(distance), spread, dtype)
     return end + direction * jnp.exp(u), jnp.exp(u) * slope
 
@@ -134,7 +133,5 @@ def _number(value, theta, dtype, name):
         return None
     number = jnp.asarray(value(theta) if callable(value) else value)
     if number.shape != ():
-        raise ValueError(
-            f"{name} must be a number or a function of theta returning one, but has shape {number.shape}."
-        )
+        raise ValueError(f"{name} must be a number or a function of theta returning one, but has shape {number.shape}.")
     return jax.lax.stop_gradient(number.astype(dtype))

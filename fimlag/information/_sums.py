@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, ArrayLike, Float, Inexact, PyTree
 
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, LogLikelihood, Outcomes
@@ -45,7 +45,7 @@ def sum_blocks(part: Callable, blocks: int):
     return jax.lax.scan(add, zero, jnp.arange(blocks))[0]
 
 
-def sum_over_data(values: Callable, data: Outcomes, block_size: int = BLOCK):
+def sum_over_data(values: Callable, data: PyTree[ArrayLike], block_size: int = BLOCK):
     """The sum over stacked data of `values(block of data)`, a pytree of values stacked likewise."""
     blocks = math.ceil(count_outcomes(data, "data") / block_size)
 
@@ -90,7 +90,7 @@ def log_likelihoods(log_likelihood: LogLikelihood, theta: Coordinates, x: Outcom
     return values
 
 
-def count_outcomes(x: Outcomes, name: str) -> int:
+def count_outcomes(x: PyTree[ArrayLike], name: str) -> int:
     """The common length of axis 0; a `ValueError` where leaves disagree, have no axis or are empty."""
     lengths = {jnp.shape(leaf)[:1] for leaf in jax.tree_util.tree_leaves(x)}
     if len(lengths) != 1 or lengths <= {(), (0,)}:
@@ -101,9 +101,10 @@ def count_outcomes(x: Outcomes, name: str) -> int:
     return lengths.pop()[0]
 
 
-def take_block(x: Outcomes, blocks: int, block) -> tuple[Outcomes, Array]:
+def take_block(x: PyTree[ArrayLike], blocks: int, block) -> tuple[Outcomes, Array]:
     """Block number `block` of `blocks` equal ones, and which of its entries lie inside the data."""
     n = count_outcomes(x, "outcomes")
+    x = jax.tree_util.tree_map(jnp.asarray, x)
     if blocks == 1:
         return x, jnp.ones(n, bool)
     size = math.ceil(n / blocks)

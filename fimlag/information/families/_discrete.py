@@ -6,7 +6,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from fimlag.information._expectation import ExactSum
-from fimlag.information.families._family import AbstractFamily, as_real, positive, root, scalar
+from fimlag.information.families._family import AbstractFamily, absolute, as_real, positive, root, scalar
 
 
 class Bernoulli(AbstractFamily):
@@ -42,7 +42,7 @@ class Bernoulli(AbstractFamily):
         q0, q1 = positive(1.0 - p0), positive(1.0 - p1)
         p0, p1 = positive(p0), positive(p1)
         # p1 q0 - p0 q1 = p1 - p0: the difference of the roots without cancellation.
-        sine = jnp.abs(p1 - p0) / (jnp.sqrt(p1 * q0) + jnp.sqrt(p0 * q1))
+        sine = absolute(p1 - p0) / (jnp.sqrt(p1 * q0) + jnp.sqrt(p0 * q1))
         return 2.0 * jnp.arctan2(sine, jnp.sqrt(p0 * p1) + jnp.sqrt(q0 * q1))
 
 
@@ -72,8 +72,7 @@ class Categorical(AbstractFamily):
         theta = as_real(theta)
         if theta.shape != (self.k - 1,):
             raise ValueError(
-                f"theta must hold the first {self.k - 1} of {self.k} probabilities, but has shape "
-                f"{theta.shape}."
+                f"theta must hold the first {self.k - 1} of {self.k} probabilities, but has shape {theta.shape}."
             )
         everything = jnp.append(theta, 1.0 - jnp.sum(theta))
         return jnp.where(jnp.all(everything > 0.0), everything, jnp.nan)
@@ -144,4 +143,4 @@ class Poisson(AbstractFamily):
     def distance(self, theta0, theta1) -> Float[Array, ""]:
         r"""The Fisher-Rao distance, $d = 2 |\sqrt{\lambda_1} - \sqrt{\lambda_0}|$."""
         rate0, rate1 = positive(scalar(theta0)), positive(scalar(theta1))
-        return 2.0 * jnp.abs(rate1 - rate0) / (jnp.sqrt(rate0) + jnp.sqrt(rate1))
+        return 2.0 * absolute(rate1 - rate0) / (jnp.sqrt(rate0) + jnp.sqrt(rate1))

@@ -60,7 +60,12 @@ def pair(theta) -> Float[Array, "2"]:
     return theta
 
 
+def absolute(value: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The absolute value, with derivative 0 at 0: what a distance has between coincident points."""
+    return value * jnp.sign(value)
+
+
 def root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The square root, with derivative 0 at 0: what a distance has between coincident points."""
+    """The square root, with derivative 0 at 0 for the same reason."""
     vanishing = square == 0.0
     return jnp.where(vanishing, 0.0, jnp.sqrt(jnp.where(vanishing, 1.0, square)))

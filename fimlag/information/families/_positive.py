@@ -7,7 +7,7 @@ from jax.scipy.special import gammaln, polygamma
 from jaxtyping import Array, Float
 
 from fimlag.information._quadrature import Quadrature
-from fimlag.information.families._family import AbstractFamily, as_real, pair, positive, scalar
+from fimlag.information.families._family import AbstractFamily, absolute, as_real, pair, positive, scalar
 
 
 class Exponential(AbstractFamily):
@@ -36,7 +36,7 @@ class Exponential(AbstractFamily):
         r"""The Fisher-Rao distance, $d = |\log(\lambda_1 / \lambda_0)|$, accurate for near and far pairs."""
         rate0, rate1 = positive(scalar(theta0)), positive(scalar(theta1))
         half = (rate1 - rate0) / (2.0 * jnp.sqrt(rate0) * jnp.sqrt(rate1))
-        return jnp.abs(2.0 * jnp.arcsinh(half))
+        return 2.0 * absolute(jnp.arcsinh(half))
 
 
 class Gamma(AbstractFamily):
