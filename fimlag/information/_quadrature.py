@@ -76,6 +76,9 @@ class Quadrature(eqx.Module):
         dtype = dtype_of(theta)
         location = _number(self.location, theta, dtype, "location")
         scale = _number(self.scale, theta, dtype, "scale")
+        if scale is not None:
+            # A negative scale would mirror the nodes; NaN lets the failure be seen.
+            scale = jnp.where(scale > 0.0, scale, jnp.nan)
         if math.isinf(self.lower) and math.isinf(self.upper):
             x, weights = _line(self.nodes, location, scale, dtype)
         elif math.isinf(self.upper):

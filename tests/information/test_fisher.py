@@ -258,6 +258,15 @@ def test_heavy_tails_and_both_half_lines_are_resolved():
     assert abs(information(fl.StatisticalModel(mirrored, rule), 2.0)[0, 0] - 0.25) < 1e-12
 
 
+def even_in_scale(theta, x):
+    return jax.scipy.stats.norm.logpdf(x, theta[0], theta[1])
+
+
+def laplace(theta, x):
+    """A kink at the location, which a smooth rule cannot resolve."""
+    return -jnp.abs(x - theta[0]) / theta[1] - jnp.log(2.0 * theta[1])
+
+
 def test_bad_expectations_are_reported_and_give_nan():
     normal = fl.families.Normal().log_likelihood
     coarse = fl.StatisticalModel(normal, fl.Quadrature(-np.inf, np.inf, location=100.0, scale=0.01))
@@ -266,6 +275,8 @@ def test_bad_expectations_are_reported_and_give_nan():
         (fl.families.Poisson(5).model, jnp.array([7.0]), fl.RESULTS.poor_quadrature),
         (NORMAL, jnp.array([0.0, -1.0]), fl.RESULTS.nonfinite),
         (NORMAL, jnp.array([jnp.nan, 1.0]), fl.RESULTS.nonfinite),
+        (fl.StatisticalModel(even_in_scale, NORMAL.expectation), jnp.array([0.0, -1.0]), fl.RESULTS.nonfinite),
+        (fl.StatisticalModel(laplace, NORMAL.expectation), jnp.array([0.0, 1.0]), fl.RESULTS.poor_quadrature),
         (monte_carlo(5_000, jnp.array([0.0, 1.0])), jnp.array([6.0, 1.0]), fl.RESULTS.poor_sample),
         (fl.StatisticalModel(normal, biased_rule(5_000)), jnp.array([0.0, 1.0]), fl.RESULTS.biased_sample),
     ]
