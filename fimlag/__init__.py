@@ -3,6 +3,7 @@
 from fimlag._results import RESULTS as RESULTS
 from fimlag.information import (
     AbstractModel as AbstractModel,
+    Certificate as Certificate,
     ConditionalModel as ConditionalModel,
     Empirical as Empirical,
     ExactSum as ExactSum,
@@ -29,6 +30,7 @@ from fimlag.geometry import (
     FisherMetric as FisherMetric,
     Metric as Metric,
     PullbackMetric as PullbackMetric,
+    as_metric as as_metric,
     christoffel as christoffel,
     ricci_curvature as ricci_curvature,
     riemann_curvature as riemann_curvature,

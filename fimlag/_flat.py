@@ -65,4 +65,3 @@ def flatten(tree: Coordinates, name: str = "argument") -> tuple[Inexact[Array, "
     parts = [jnp.ravel(jnp.asarray(leaf, dtype)) for leaf in leaves]
     shapes = tuple(tuple(np.shape(leaf)) for leaf in leaves)
     return jnp.concatenate(parts), Structure(treedef, shapes)
-

@@ -9,16 +9,16 @@ from jaxtyping import Array, Float, Int, PyTree
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates
-from fimlag.information import AbstractModel
+from fimlag.information import AbstractModel, cramer_rao_bound
 
 
 class MaximumLikelihoodSolution(AbstractSolution):
-    """A maximum-likelihood estimate and its precision.
+    r"""A maximum-likelihood estimate and its precision.
 
-    **Attributes:** `theta`: the estimate, in the structure of the first guess; `log_likelihood`: its value at the estimate, all
-    data (nats); `information`: the (d, d) Fisher information of all data there; `covariance`: its inverse, the Cramer-Rao
+    **Attributes:** `theta`: the estimate, in the structure of the first guess; `log_likelihood`: of all data, there
+    (nats); `information`: the (d, d) Fisher information of all data there; `covariance`: its inverse, the Cramer-Rao
     bound; `standard_errors`: the roots of its diagonal, in the structure of the guess; `decrement`: the remaining
-    score in units of its own standard deviation, $\\sqrt{s^\\top I^{-1} s}$; `iterations`; `result`.
+    score in units of its own standard deviation, $\sqrt{s^\top I^{-1} s}$; `iterations`; `result`.
     """
 
     theta: PyTree
@@ -42,10 +42,12 @@ def maximum_likelihood(
     Each step is the natural gradient at the length that raises the likelihood; the estimate differentiates implicitly
     with respect to the data and to everything that the model holds.
 
-    **Arguments:** `model`: a `StatisticalModel` (data: observations on axis 0) or a `ConditionalModel` (data: all responses);
-    `theta0`: the first guess; `max_iterations`: the limit on scoring steps; `throw`: whether a failure raises.
+    **Arguments:** `model`: a `StatisticalModel` (data: observations on axis 0) or a `ConditionalModel` (data: all
+    responses); `theta0`: the first guess; `max_iterations`: the limit on scoring steps; `throw`: whether a failure
+    raises.
 
-    **Returns:** a `MaximumLikelihoodSolution`.
+    **Returns:** a `MaximumLikelihoodSolution`. The parameters are not confined: outside its domain a log-likelihood
+    should be -inf or NaN (or theta be free coordinates, such as logarithms), or a step may pass through its edge.
 
     **Raises:** with `throw`, an error for `nonfinite` (the guess or the data), `singular_information`, `stalled` or
     `max_steps_reached`.
@@ -97,20 +99,26 @@ def _solve(model, data, start, structure: Structure, max_iterations: int) -> Max
     state = _scoring(frozen, lax.stop_gradient(start), max_iterations)
     theta = _root_of_score(_polished(frozen, state), problem)
     information = problem.information(theta)
-    factor = jnp.linalg.cholesky(information)
-    covariance = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(structure.size, dtype=theta.dtype))
+    covariance = cramer_rao_bound(information)
     value = problem.log_likelihood(theta)
     result = first_failure(
         (~jnp.isfinite(value) | ~jnp.all(jnp.isfinite(information)), RESULTS.nonfinite),
-        (~jnp.all(jnp.isfinite(factor)), RESULTS.singular_information),
+        (~jnp.all(jnp.isfinite(covariance)), RESULTS.singular_information),
         (state.stalled, RESULTS.stalled),
         (~state.converged, RESULTS.max_steps_reached),
     )
     errors = structure.unflatten(jnp.sqrt(jnp.diagonal(covariance)))
     score = frozen.score(lax.stop_gradient(theta))
-    decrement = jnp.linalg.norm(jax.scipy.linalg.solve_triangular(factor, score, lower=True))
+    decrement = jnp.sqrt(score @ covariance @ score)
     return MaximumLikelihoodSolution(
-        structure.unflatten(theta), value, information, covariance, errors, decrement, state.iterations, result
+        structure.unflatten(theta),
+        value,
+        information,
+        covariance,
+        errors,
+        decrement,
+        state.iterations,
+        result,
     )
 
 
@@ -138,9 +146,7 @@ def _scoring(problem: _Problem, start, max_iterations) -> _State:
 
     no = jnp.array(False)
     state = _State(start, jnp.array(0), no, no)
-    return lax.while_loop(
-        lambda s: ~s.converged & ~s.stalled & (s.iterations < max_iterations), advance, state
-    )
+    return lax.while_loop(lambda s: ~s.converged & ~s.stalled & (s.iterations < max_iterations), advance, state)
 
 
 def _polished(problem: _Problem, state: _State):

@@ -1,10 +1,10 @@
 """The Levi-Civita connection of a metric."""
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fimlag._flat import flatten
+from fimlag._linear import solve
 from fimlag._types import Coordinates, MetricFn
 
 
@@ -36,11 +36,4 @@ def flat_christoffel(metric, q):
     """`christoffel` for a metric of flat vectors."""
     matrix, derivative = metric(q), jax.jacfwd(metric)(q)  # derivative[i, j, k] = d_k g_ij
     first_kind = 0.5 * (derivative + derivative.swapaxes(1, 2) - derivative.transpose(2, 0, 1))
-    return _raise_first(matrix, first_kind)
-
-
-def _raise_first(matrix, tensor):
-    """`g^{kl} T_l...`; a singular matrix gives NaN, not a large number."""
-    size = matrix.shape[0]
-    raised = jnp.linalg.solve(matrix, tensor.reshape(size, -1)).reshape(tensor.shape)
-    return jnp.where(jnp.all(jnp.isfinite(raised)), raised, jnp.nan)
+    return solve(matrix, first_kind.reshape(q.size, -1)).reshape(first_kind.shape)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fimlag._flat import flatten
+from fimlag._linear import solve
 from fimlag._types import Coordinates, MetricFn
 from fimlag.geometry._connection import flat_christoffel
 
@@ -34,7 +35,10 @@ def riemann_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, "d d d d
     def connection(x):
         return flat_christoffel(lambda y: metric(structure.unflatten(y)), x)
 
-    gamma, derivative = connection(vector), jax.jacfwd(connection)(vector)  # derivative[a, i, j, k] = d_k Gamma^a_ij
+    gamma, derivative = (
+        connection(vector),
+        jax.jacfwd(connection)(vector),
+    )  # derivative[a, i, j, k] = d_k Gamma^a_ij
     half = jnp.einsum("adbc->abcd", derivative) + jnp.einsum("ace,edb->abcd", gamma, gamma)
     return half - half.swapaxes(2, 3)
 
@@ -73,7 +77,7 @@ def scalar_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
 
     ```
     """
-    return jnp.trace(jnp.linalg.solve(metric(q), ricci_curvature(metric, q)))
+    return jnp.trace(solve(metric(q), ricci_curvature(metric, q)))
 
 
 def sectional_curvature(metric: MetricFn, q: Coordinates, u: Coordinates, w: Coordinates) -> Float[Array, ""]:

@@ -28,8 +28,9 @@ def action(
 
     **Arguments:** `lagrangian`: a callable `(t, q, v) -> scalar`; `path`: a `Path` (whose own interval and elements
     are used, with two Gauss points more than its degree), a callable of time, or nodes at equal intervals stacked
-    on axis 0, joined by straight lines; `t0`, `t1`: the interval of a path that has none of its own; `elements`, `points`: the
-    intervals and the Gauss points of each for a bare callable, exact for polynomials of degree 2 points - 1.
+    on axis 0, joined by straight lines; `t0`, `t1`: the interval of a path that has none of its own; `elements`,
+    `points`: the intervals and the Gauss points of each for a bare callable, exact for polynomials of degree
+    2 points - 1.
 
     **Returns:** a scalar (energy times time).
 

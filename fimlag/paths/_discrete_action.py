@@ -80,9 +80,7 @@ class DiscreteAction(eqx.Module):
         discrete = DiscreteLagrangian(self.lagrangian, self.basis)
         start_times = self.t0 + self.step * jnp.arange(self.elements, dtype=u.dtype)
         local = by_element(self.offsets(u), self.degree)
-        times, points, velocities = jax.vmap(lambda t, o: discrete.points(t, self.step, self.q0, o))(
-            start_times, local
-        )
+        times, points, velocities = jax.vmap(lambda t, o: discrete.points(t, self.step, self.q0, o))(start_times, local)
 
         def at_point(t, q, v):
             def lagrangian(z):

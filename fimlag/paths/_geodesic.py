@@ -69,8 +69,8 @@ def distance(
 
     $$d(q_0, q_1) = \min \int_0^1 \sqrt{g_{ij}(q)\, \dot q^i \dot q^j}\, dt$$
 
-    **Arguments:** `metric`: any callable `q -> (d, d)`; `q0`, `q1`: the points; `elements`, `degree`: the discretisation of
-    the path.
+    **Arguments:** `metric`: any callable `q -> (d, d)`; `q0`, `q1`: the points; `elements`, `degree`: the
+    discretisation of the path.
 
     **Returns:** a length, shape (): the Fisher-Rao distance (in standard deviations) for a Fisher metric. NaN where no
     minimum was found or resolved; `geodesic(..., throw=False).result` tells why. Its gradient at coincident
@@ -121,8 +121,8 @@ def exp_map(metric: MetricFn, q: Coordinates, v: Coordinates, *, steps: int = 32
     **Arguments:** `metric`: any callable `q -> (d, d)`; `q`: the point; `v`: a tangent vector in its structure;
     `steps`: the number of time steps.
 
-    **Returns:** a point in the structure of `q`; NaN where a step failed or the speed, which a geodesic keeps, changed by
-    more than eps^0.4 relative (5e-7 in double precision): raise `steps`.
+    **Returns:** a point in the structure of `q`; NaN where a step failed or the speed, which a geodesic keeps, changed
+    by more than eps^0.4 relative (5e-7 in double precision): raise `steps`.
 
     **Reference:** do Carmo (1992), ch. 3, sec. 2; Hairer, Lubich & Wanner (2006), sec. II.1.3.
 

@@ -74,8 +74,8 @@ def least_action_path(
 
     **Returns:** a `LeastActionSolution`.
 
-    **Raises:** `ValueError` for ends of different structure, a Lagrangian that is not scalar, or a discretisation without
-    a node between the ends; with `throw`, an error for any `result` but `successful`: `nonfinite`,
+    **Raises:** `ValueError` for ends of different structure, a Lagrangian that is not scalar, or a discretisation
+    without a node between the ends; with `throw`, an error for any `result` but `successful`: `nonfinite`,
     `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As under `jax.jit`, what a plain
     function reads from outside at its first call is kept for later calls.
 
@@ -143,7 +143,13 @@ def _first_displacements(problem: DiscreteAction, guess, structure: Structure):
 def _certificate(problem: DiscreteAction, state: NewtonState, options: _Options):
     """Morse index, error estimate and result, from one expansion on elements of one degree more."""
     finer = DiscreteAction(
-        problem.lagrangian, problem.q0, problem.q1, problem.t0, problem.t1, problem.elements, problem.degree + 1
+        problem.lagrangian,
+        problem.q0,
+        problem.q1,
+        problem.t0,
+        problem.t1,
+        problem.elements,
+        problem.degree + 1,
     )
     expansion = finer.expand(finer.displacements(raise_degree(problem.offsets(state.u), problem.degree, finer.degree)))
     factor = CondensedElements(finer.assemble(expansion.hessians))

@@ -9,7 +9,10 @@ from jaxtyping import Array, Bool, Float, Int
 from fimlag.paths._block_tridiagonal import CondensedElements
 from fimlag.paths._discrete_action import DiscreteAction
 
-_STEP_LENGTHS = (1.0, 0.5, 0.25, 0.0625)
+_STEP_LENGTHS = (2.0, 1.0, 0.5, 0.25, 0.0625)
+_FULL_STEP = 1
+_ROUND_OFF = 64
+"""Changes of the action below this many units of round-off are noise."""
 
 
 class NewtonState(eqx.Module):
@@ -27,8 +30,8 @@ def minimise(problem: DiscreteAction, u: Float[Array, "unknowns d"], max_iterati
 
     The model's matrix is `(1 - th) H + th |H| + lam K`, where |H| takes the absolute eigenvalues of the second
     derivatives of L in (q, v) at each Gauss point, K is the stiffness L_vv, and a single number mu gives
-    `th = min(mu, 1)`, `lam = max(mu - 1, 0)`. A step is taken only under a positive definite model and a decrease of the
-    action; convergence is declared on the decrement of the undamped step alone.
+    `th = min(mu, 1)`, `lam = max(mu - 1, 0)`. A step is taken only under a positive definite model and a decrease of
+    the action; convergence is declared on the decrement of the undamped step alone.
     """
 
     def advance(state: NewtonState) -> NewtonState:
@@ -38,21 +41,21 @@ def minimise(problem: DiscreteAction, u: Float[Array, "unknowns d"], max_iterati
         step = -factor.solve(expansion.gradient)
         convex = factor.negative_directions() == 0
         slope = jnp.vdot(expansion.gradient, step)
-        noise = 8 * jnp.finfo(step.dtype).eps * expansion.scale
-        converged = convex & (state.damping == 0) & (-0.5 * slope <= noise / 8)
+        noise = _ROUND_OFF * jnp.finfo(step.dtype).eps * expansion.scale
+        converged = convex & (state.damping == 0) & (-0.5 * slope <= noise)
 
         lengths = jnp.asarray(_STEP_LENGTHS, step.dtype)
         trials = lax.map(lambda length: problem.value(state.u + length * step), lengths)
         enough = jnp.isfinite(trials) & (trials <= expansion.value + 1e-4 * lengths * slope + noise) & convex
         accepted = jnp.any(enough) | converged
-        best = jnp.argmax(enough)
+        best = jnp.argmin(jnp.where(enough, trials, jnp.inf))
         length = jnp.where(converged, 1.0, lengths[best]).astype(step.dtype)
         predicted = slope * length + 0.5 * length**2 * problem.quadratic(expansion.hessians, step)
         agreement = (trials[best] - expansion.value - noise) / (predicted - noise)
         damping = jnp.where(
             accepted,
-            _relaxed(state.damping, (best == 0) & (agreement > 0.5), (best > 1) | (agreement < 0.1)),
-            jnp.maximum(8 * state.damping, 0.125),
+            _relaxed(state.damping, best - _FULL_STEP, agreement),
+            jnp.maximum(3 * state.damping, 0.125),
         )
         return NewtonState(
             jnp.where(accepted, state.u + length * step, state.u),
@@ -74,7 +77,7 @@ def make_stationary(problem: DiscreteAction, u: Float[Array, "unknowns d"], max_
         step = -factor.solve(expansion.gradient)
         decrement = jnp.abs(jnp.vdot(expansion.gradient, step))
         kinetic = jnp.abs(problem.quadratic(stiffness(expansion.hessians), step))
-        tolerance = jnp.finfo(step.dtype).eps * expansion.scale
+        tolerance = _ROUND_OFF * jnp.finfo(step.dtype).eps * expansion.scale
         return NewtonState(
             state.u + step,
             state.damping,
@@ -100,8 +103,11 @@ def _iterate(advance, u, max_iterations):
     return lax.while_loop(unfinished, advance, start)
 
 
-def _relaxed(damping, good, poor):
-    lower = jnp.where(damping <= 0.125, 0.0, damping / 8)
+def _relaxed(damping, shortenings, agreement):
+    """The damping after a step: less where the model was good at full length, more where it was poor."""
+    good = (shortenings <= 0) & (agreement > 0.5)
+    poor = (shortenings > 1) | (agreement < 0.1)
+    lower = jnp.where(damping <= 0.1, 0.0, damping / 3)
     return jnp.where(good, lower, jnp.where(poor, jnp.maximum(2 * damping, 0.0625), damping))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fimlag._flat import Structure, flatten
-from fimlag._types import Coordinates, RealScalarLike
+from fimlag._types import RealScalarLike
 from fimlag.mechanics._discrete import element_basis
 
 
@@ -54,9 +54,7 @@ class Path(eqx.Module):
         return cls(t0, t1, start, points - start[None], degree, structure)
 
     @classmethod
-    def from_nodes(
-        cls, nodes: Float[Array, "knots ..."], t0: RealScalarLike = 0.0, t1: RealScalarLike = 1.0
-    ) -> "Path":
+    def from_nodes(cls, nodes: Float[Array, "knots ..."], t0: RealScalarLike = 0.0, t1: RealScalarLike = 1.0) -> "Path":
         """The piecewise-linear path through points at equal intervals of time.
 
         **Arguments:** `nodes`: points stacked on axis 0, at least two; `t0`, `t1`: the interval.
@@ -150,4 +148,3 @@ def _legendre_sum(x, coefficients):
         current = coefficients[k] + (2 * k + 1) / (k + 1) * x * following - (k + 1) / (k + 2) * second
         following, second = current, following
     return following
-

@@ -32,15 +32,20 @@ def test_polynomials_of_the_degree_are_exact():
 def test_interpolation_converges_at_degree_plus_one():
     times = jnp.linspace(0.0, 1.0, 97)
     errors = [
-        float(jnp.max(jnp.abs(jax.vmap(fl.Path.from_function(curve, elements=e, degree=3))(times) - jax.vmap(curve)(times))))
+        float(
+            jnp.max(
+                jnp.abs(jax.vmap(fl.Path.from_function(curve, elements=e, degree=3))(times) - jax.vmap(curve)(times))
+            )
+        )
         for e in (4, 16)
     ]
     assert abs(np.log(errors[0] / errors[1]) / np.log(4) - 4) < 0.2
 
 
 def test_outside_its_interval_a_path_is_nan(path):
-    assert bool(jnp.all(jnp.isnan(path(0.4)))) and bool(jnp.all(jnp.isnan(path(2.6))))
-    assert bool(jnp.all(jnp.isfinite(path(0.5)))) and bool(jnp.all(jnp.isfinite(path(2.5))))
+    outside, inside = (jax.vmap(path)(jnp.array(times)) for times in ([0.4, 2.6], [0.5, 2.5]))
+    assert bool(jnp.all(jnp.isnan(outside)))
+    assert bool(jnp.all(jnp.isfinite(inside)))
 
 
 def test_nodes_are_joined_by_straight_lines():

@@ -21,7 +21,7 @@ def solve(matrix: Float[Array, "d d"], rhs: Float[Array, "d *k"]) -> Float[Array
 
     **Returns:** the solution in the shape of `rhs`.
 
-    **Reference:** Sorensen (1985), pairwise pivoting.
+    **Reference:** Bjorck (1967), stability of solves by modified Gram-Schmidt.
     """
     fixed = lax.stop_gradient(matrix)
     return lax.custom_linear_solve(
@@ -37,28 +37,36 @@ def _scaled_solve(matrix, rhs):
     rows_by = 1 / jnp.max(jnp.abs(matrix), axis=1, keepdims=True)
     columns_by = 1 / jnp.max(jnp.abs(rows_by * matrix), axis=0, keepdims=True)
     scaled = rows_by * matrix * columns_by
-    eliminate = _eliminate if matrix.shape[0] <= _UNROLLED else _factorise
+    eliminate = _orthogonalise if matrix.shape[0] <= _UNROLLED else _factorise
     solution, pivots = eliminate(scaled, rows_by * columns)
     threshold = matrix.shape[0] * jnp.finfo(matrix.dtype).eps
     regular = jnp.min(jnp.abs(pivots)) > threshold
     return jnp.where(regular, columns_by.T * solution, jnp.nan).reshape(rhs.shape)
 
 
-def _eliminate(matrix, columns):
+def _orthogonalise(matrix, right):
+    """Modified Gram-Schmidt on the matrix and its right-hand sides, then back substitution.
+
+    No pivot is chosen: a compiler that computes one comparison twice, with two roundings, could not disagree
+    with itself here and exchange only half a row.
+    """
     size = matrix.shape[0]
-    rows = list(jnp.concatenate([matrix, columns], axis=1))
+    columns, rest = list(matrix.T), right
+    triangle, projections = {}, []
     for k in range(size):
-        for i in range(k + 1, size):
-            swap = jnp.abs(rows[i][k]) > jnp.abs(rows[k][k])
-            upper, lower = jnp.where(swap, rows[i], rows[k]), jnp.where(swap, rows[k], rows[i])
-            factor = lower[k] / jnp.where(upper[k] == 0, 1, upper[k])
-            rows[k], rows[i] = upper, lower - factor * upper
-    pivots = jnp.stack([rows[k][k] for k in range(size)])
-    solution = [columns[0]] * size
+        triangle[k, k] = jnp.sqrt(columns[k] @ columns[k])
+        direction = columns[k] / triangle[k, k]
+        for j in range(k + 1, size):
+            triangle[k, j] = direction @ columns[j]
+            columns[j] = columns[j] - triangle[k, j] * direction
+        projections.append(direction @ rest)
+        rest = rest - jnp.outer(direction, projections[k])
+    solution = projections
     for k in reversed(range(size)):
-        rest = sum((rows[k][j] * solution[j] for j in range(k + 1, size)), jnp.zeros_like(columns[0]))
-        solution[k] = (rows[k][size:] - rest) / pivots[k]
-    return jnp.stack(solution), pivots
+        for j in range(k + 1, size):
+            solution[k] = solution[k] - triangle[k, j] * solution[j]
+        solution[k] = solution[k] / triangle[k, k]
+    return jnp.stack(solution), jnp.stack([triangle[k, k] for k in range(size)])
 
 
 def _factorise(matrix, columns):
