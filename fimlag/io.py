@@ -31,7 +31,7 @@ def save(file: str | os.PathLike, value) -> None:
     """Save a path, a solution or a trajectory to an .npz file, whole or not at all.
 
     The file is written beside its place and moved there when complete. Any numpy reads it without fimlag:
-    the arrays carry the names of the attributes, such as `path.offsets` or `q`, and `fimlag` holds the rest in
+    the arrays carry the names of the attributes, such as `path.offsets` or `q`, and `fimlag` the rest in
     JSON.
 
     **Arguments:** `file`: the file's name, used as it stands and replaced if it exists; `value`: a `Path`,
@@ -131,9 +131,7 @@ def _described(value, name: str, arrays: dict[str, np.ndarray]) -> Any:
 def _stored(array: np.ndarray, name: str, arrays: dict[str, np.ndarray]) -> str:
     """The name under which the array is kept: its own, lengthened where another array has it."""
     if array.dtype.kind not in "biufU":
-        raise TypeError(
-            f"{name} is of {array.dtype}, which numpy's files cannot hold: convert it to float32."
-        )
+        raise TypeError(f"{name} is of {array.dtype}, which numpy's files cannot hold: convert it to float32.")
     while name in arrays:
         name += "_"
     arrays[name] = array
@@ -146,10 +144,7 @@ def _module(value, name, arrays):
             f"{name} is a {type(value).__name__}, which cannot be rebuilt from a file. Coordinates may be "
             "arrays, lists, tuples and dicts with string keys; methods of integration must be fimlag's own."
         )
-    fields = {
-        field: _described(getattr(value, field), _dotted(name, field), arrays)
-        for field in _fields(type(value))
-    }
+    fields = {field: _described(getattr(value, field), _dotted(name, field), arrays) for field in _fields(type(value))}
     return {"module": type(value).__name__, "fields": fields}
 
 
