@@ -20,7 +20,7 @@ class EnergyDrift(eqx.Module):
     """How the energy moves along a trajectory.
 
     **Attributes:** `energies`, one a row; `oscillation`: half their range about the line fitted; `drift`: the
-    slope of that line, energy per unit of time; `standard_error` of the slope.
+    slope of that line, energy per unit of time; `standard_error` of the slope, from the scatter of the block means.
     """
 
     energies: Float[Array, " rows"]

@@ -29,16 +29,12 @@ class HarmonicOscillator(eqx.Module):
         metric = EuclideanMetric(self.mass)  # pyright: ignore[reportArgumentType]
         return NaturalLagrangian(metric, _Spring(self.mass, self.frequency))
 
-    def solution(
-        self, t: RealScalarLike, q0: Float[Array, " d"], v0: Float[Array, " d"]
-    ) -> Float[Array, " d"]:
+    def solution(self, t: RealScalarLike, q0: Float[Array, " d"], v0: Float[Array, " d"]) -> Float[Array, " d"]:
         r"""The motion $q_0 \cos \omega t + (v_0 / \omega) \sin \omega t$ from a state at time 0."""
         phase = self.frequency * t
         return jnp.cos(phase) * q0 + jnp.sin(phase) / self.frequency * v0
 
-    def action(
-        self, q0: Float[Array, " d"], q1: Float[Array, " d"], duration: RealScalarLike
-    ) -> Float[Array, ""]:
+    def action(self, q0: Float[Array, " d"], q1: Float[Array, " d"], duration: RealScalarLike) -> Float[Array, ""]:
         r"""The action of the motion between two points.
 
         $$S = \frac{m \omega}{2 \sin \omega T} \left((q_0^2 + q_1^2) \cos \omega T - 2 q_0 \cdot q_1\right)$$

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from fimlag._linear import solve
 from fimlag._types import LagrangianFn
 from fimlag.geometry import EuclideanMetric
 from fimlag.integrators._method import AbstractMethod
 from fimlag.mechanics import NaturalLagrangian, is_separable
 from fimlag.mechanics._lagrangian import FlatLagrangian
-from fimlag.mechanics._linear import solve
 
 
 class SeparableEquations(eqx.Module):
@@ -26,6 +26,7 @@ class SeparableEquations(eqx.Module):
     """
 
     lagrangian: FlatLagrangian
+    start: Float[Array, ""]
     mass: Float[Array, "*shape"]
     inverse: Float[Array, "*shape"]
     offset: Float[Array, " d"] | None
@@ -37,7 +38,7 @@ class SeparableEquations(eqx.Module):
         q: Float[Array, " d"],
         v: Float[Array, " d"],
     ):
-        self.lagrangian = lagrangian
+        self.lagrangian, self.start = lagrangian, t
         mass = _known_mass(lagrangian.lagrangian, q)
         self.mass, self.offset = self.inertia(t, q, v) if mass is None else (mass, None)
         if self.mass.ndim == 1:
@@ -61,16 +62,22 @@ class SeparableEquations(eqx.Module):
         return jax.grad(self.lagrangian, argnums=1)(t, q, jnp.zeros_like(q))
 
     def differ(self, t, q, v):
-        """Whether mass or offset at a state is not that of the start, beyond the root of round-off."""
+        """Whether mass or offset at a state is not that of the start, or the force depends on the velocity,
+        beyond the root of round-off."""
         if self.offset is None:
             return jnp.array(False)
         mass, offset = self.inertia(t, q, v)
-        tolerance = jnp.sqrt(jnp.finfo(q.dtype).eps)
+        moving = jax.grad(self.lagrangian, argnums=1)(t, q, v)
+        resting = self.force(t, q)
         diagonal = jnp.sqrt(jnp.abs(jnp.diagonal(self.mass)))
         mass_scale = jnp.outer(diagonal, diagonal) + jnp.abs(self.mass)
-        offset_scale = jnp.abs(self.mass) @ jnp.abs(v) + jnp.abs(self.offset)
-        mass_moved = jnp.abs(mass - self.mass) > tolerance * mass_scale
-        return jnp.any(mass_moved) | jnp.any(jnp.abs(offset - self.offset) > tolerance * offset_scale)
+        momentum_scale = jnp.abs(self.mass) @ jnp.abs(v) + jnp.abs(self.offset)
+        force_scale = jnp.abs(moving) + jnp.abs(resting) + momentum_scale / jnp.abs(t - self.start)
+        return (
+            _beyond_round_off(mass - self.mass, mass_scale)
+            | _beyond_round_off(offset - self.offset, momentum_scale)
+            | _beyond_round_off(moving - resting, force_scale)
+        )
 
 
 class AbstractSplitting(AbstractMethod):
@@ -169,6 +176,10 @@ def _kick_drift_kick(equations, t, h, q, p, force):
     q = q + h * equations.velocity(middle)
     force = equations.force(t + h, q)
     return q, middle + h / 2 * force, force
+
+
+def _beyond_round_off(difference, scale):
+    return jnp.any(jnp.abs(difference) > jnp.sqrt(jnp.finfo(scale.dtype).eps) * scale)
 
 
 def _known_mass(lagrangian: LagrangianFn, q):

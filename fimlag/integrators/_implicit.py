@@ -11,10 +11,10 @@ import numpy as np
 from jax import lax
 from numpy.polynomial import legendre
 
+from fimlag._linear import solve
 from fimlag.integrators._method import AbstractMethod
 from fimlag.mechanics._euler_lagrange import flat_mass_matrix
 from fimlag.mechanics._hamiltonian import flat_velocity
-from fimlag.mechanics._linear import solve
 
 
 class Tableau(NamedTuple):
@@ -81,9 +81,7 @@ class AbstractGauss(AbstractMethod):
 
     def step(self, equations, t, h, q, p, memory):
         tableau = self.tableau()
-        a, b, c, ahead = (
-            jnp.asarray(array, q.dtype) for array in (tableau.a, tableau.b, tableau.c, tableau.ahead)
-        )
+        a, b, c, ahead = (jnp.asarray(array, q.dtype) for array in (tableau.a, tableau.b, tableau.c, tableau.ahead))
         gradients = jax.vmap(jax.grad(equations, argnums=(1, 2)))
         times = t + c * h
 

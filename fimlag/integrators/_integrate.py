@@ -104,13 +104,9 @@ def _run(system, structure: Structure, q, v, t0, t1, method, adjoint, steps, sav
         q, p, memory, _ = state
         return state, (q, p, method.velocity_guess(memory))
 
-    (_, _, _, converged), (points, momenta, guesses) = adjoint.over_rows(
-        row, (q, p, memory, jnp.array(True)), rows
-    )
+    (_, _, _, converged), (points, momenta, guesses) = adjoint.over_rows(row, (q, p, memory, jnp.array(True)), rows)
     times = time(jnp.arange(rows + 1) * save_every)
-    velocities = jax.vmap(lambda *state: method.velocity(equations, *state))(
-        times[1:], points, momenta, guesses
-    )
+    velocities = jax.vmap(lambda *state: method.velocity(equations, *state))(times[1:], points, momenta, guesses)
     points, velocities, momenta = (
         jnp.concatenate([start[None], rest]) for start, rest in ((q, points), (v, velocities), (p, momenta))
     )
@@ -138,6 +134,4 @@ def _check_counts(steps, save_every):
         if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
             raise ValueError(f"{name} must be a positive integer known while tracing, but is {count!r}.")
     if steps % save_every:
-        raise ValueError(
-            f"steps must be divisible by save_every, but {steps} is not divisible by {save_every}."
-        )
+        raise ValueError(f"steps must be divisible by save_every, but {steps} is not divisible by {save_every}.")

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from fimlag._flat import flatten
+from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, Separable, flat_arguments
-from fimlag.mechanics._linear import solve
 
 
 def momentum(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates) -> PyTree[Array]:
@@ -58,9 +58,7 @@ def energy(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coord
     return v @ p - value
 
 
-def mass_matrix(
-    lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates
-) -> Float[Array, "d d"]:
+def mass_matrix(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, "d d"]:
     r"""The mass matrix: the Hessian of the Lagrangian in the velocity.
 
     $$M_{ij} = \partial^2 L / \partial v^i \partial v^j$$

@@ -9,9 +9,9 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from fimlag._flat import flatten
+from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, Separable
-from fimlag.mechanics._linear import solve
 
 _MAX_ITERATIONS = 100
 

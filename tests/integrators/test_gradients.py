@@ -1,0 +1,150 @@
+"""Derivatives through a trajectory against finite differences and closed forms."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import fimlag as fl
+from fimlag import problems
+
+START = {"q0": jnp.array([1.0, 2.0]), "v0": jnp.array([0.1, 0.3]), "t1": 1.0, "strength": 1.3}
+FLAT, UNRAVEL = ravel_pytree(START)
+
+
+class Coupled(eqx.Module):
+    """Not separable, forced in time, not quadratic in the velocity; its strength is a field."""
+
+    strength: float
+
+    def __call__(self, t, q, v):
+        kinetic = self.strength * (v @ v + v[0] * v[1] * jnp.cos(q[0] - q[1])) + 0.1 * v[0] ** 4
+        return kinetic + jnp.cos(q[0]) + q[1] * jnp.sin(t) * self.strength
+
+
+def closure(strength):
+    return lambda t, q, v: Coupled(strength)(t, q, v)
+
+
+def curved(strength):
+    def metric(q):
+        return jnp.eye(2) * (1 + strength * q[0] ** 2) + 0.3 * jnp.outer(q, q)
+
+    return fl.NaturalLagrangian(metric, lambda q: strength * jnp.cos(q[0] * q[1]))
+
+
+def vouched(strength):
+    return fl.Separable(lambda t, q, v: strength * (v @ v) - jnp.cos(q[0] - strength * q[1]) - q @ q)
+
+
+def natural(strength):
+    return fl.NaturalLagrangian(fl.EuclideanMetric(strength), lambda q: jnp.cos(q[0] * q[1]) + q @ q)
+
+
+CASES = {
+    "midpoint, field": (Coupled, fl.ImplicitMidpoint()),
+    "gauss, closure": (curved, fl.GaussLegendre(2)),
+    "leapfrog, closure": (vouched, fl.StormerVerlet()),
+    "yoshida, natural": (natural, fl.Yoshida4()),
+}
+
+
+def outcome(make, method, adjoint=None):
+    """A scalar of points, velocities and momenta at several rows, by the flat parameters."""
+
+    def of(flat):
+        x = UNRAVEL(flat)
+        flow = fl.integrate(
+            make(x["strength"]),
+            x["q0"],
+            x["v0"],
+            t1=x["t1"],
+            steps=12,
+            save_every=3,
+            method=method,
+            adjoint=adjoint,
+            throw=False,
+        )
+        return jnp.sin(flow.q[-1]) @ jnp.array([1.0, 2.0]) + flow.p[3] @ flow.v[2]
+
+    return of
+
+
+def differences(function, x, h=1e-5):
+    """Central differences, all in one batch."""
+    batch = jnp.concatenate([x[None] + h * jnp.eye(x.size), x[None] - h * jnp.eye(x.size)])
+    values = jax.jit(jax.vmap(function))(batch)
+    return (values[: x.size] - values[x.size :]) / (2 * h)
+
+
+@functools.cache
+def gradient(name):
+    return jax.jit(jax.grad(outcome(*CASES[name])))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_forward_and_reverse_meet_finite_differences(name):
+    function = outcome(*CASES[name])
+    reverse = gradient(name)(FLAT)
+    # c h^2 of the central difference plus round-off / h
+    np.testing.assert_allclose(reverse, differences(function, FLAT), rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(jax.jit(jax.jacfwd(function))(FLAT), reverse, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["gauss, closure", "yoshida, natural"])
+def test_second_derivatives_meet_finite_differences(name):
+    hessian = jax.jit(jax.jacfwd(gradient(name)))(FLAT)
+    np.testing.assert_allclose(hessian, hessian.T, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(hessian, differences(gradient(name), FLAT), rtol=1e-7, atol=1e-7)
+
+
+def test_a_module_field_and_a_closure_differentiate_alike():
+    by_closure = jax.jit(jax.grad(outcome(closure, fl.ImplicitMidpoint())))(FLAT)
+    np.testing.assert_allclose(gradient("midpoint, field")(FLAT), by_closure, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "segments"), [("gauss, closure", 2), ("yoshida, natural", 12)])
+def test_checkpointed_gradients_of_a_batch_are_the_direct_ones(name, segments):
+    batch = jnp.stack([FLAT, 1.1 * FLAT])
+    function = outcome(*CASES[name], fl.CheckpointedAdjoint(segments))
+    checkpointed = jax.jit(jax.vmap(jax.grad(function)))(batch)
+    direct = jnp.stack([gradient(name)(x) for x in batch])
+    np.testing.assert_allclose(checkpointed, direct, rtol=1e-12, atol=1e-13)  # round-off
+
+
+def test_checkpointing_saves_memory():
+    def loss(q0, adjoint):
+        system = problems.henon_heiles()
+        flow = fl.integrate(system, q0, q0, t1=1.0, steps=10_000, save_every=10_000, adjoint=adjoint, throw=False)
+        return jnp.sum(flow.q[-1])
+
+    direct, checkpointed = (
+        jax.jit(jax.grad(lambda q0, a=adjoint: loss(q0, a)))
+        .lower(jnp.array([0.1, 0.2]))
+        .compile()
+        .memory_analysis()
+        .temp_size_in_bytes
+        for adjoint in (fl.DirectAdjoint(), fl.CheckpointedAdjoint(100))
+    )
+    assert checkpointed < direct / 30  # 2 sqrt(N) states instead of N, N = 10,000
+
+
+def test_the_gradient_of_an_oscillator_is_that_of_its_solution():
+    q0, v0 = jnp.array([1.0, 2.0]), jnp.array([0.5, -1.0])
+
+    def numerical(q0, v0, t1, frequency):
+        system = problems.HarmonicOscillator(1.0, frequency).lagrangian
+        flow = fl.integrate(system, q0, v0, t1=t1, steps=64, method=fl.GaussLegendre(3), throw=False)
+        return jnp.sum(flow.q[-1])
+
+    def exact(q0, v0, t1, frequency):
+        return jnp.sum(problems.HarmonicOscillator(1.0, frequency).solution(t1, q0, v0))
+
+    arguments = (q0, v0, 2.0, 0.7)
+    found, expected = (jax.jit(jax.grad(f, argnums=(0, 1, 2, 3)))(*arguments) for f in (numerical, exact))
+    # c h^6 with h = 0.03
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), found, expected)
