@@ -1,5 +1,8 @@
 """Maximum likelihood."""
 
+import functools
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +10,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from fimlag._flat import Structure, flatten
+from fimlag._implicit import frozen, implicit_root
+from fimlag._linear import solve
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates
 from fimlag.information import AbstractModel, cramer_rao_bound
@@ -69,20 +74,23 @@ def maximum_likelihood(
 
 
 class _Problem(eqx.Module):
-    """The likelihood of all data as a function of the flat parameters."""
+    """The likelihood of all data as a function of the flat parameters; what it closes over stands in its fields."""
 
-    model: AbstractModel
-    data: PyTree
-    structure: Structure
+    log_likelihood: Callable
+    information: Callable
 
-    def log_likelihood(self, theta):
-        return self.model.joint_log_likelihood(self.structure.unflatten(theta), self.data)
+    def __init__(self, model: AbstractModel, data: PyTree, structure: Structure, theta: Float[Array, " d"]):
+        def log_likelihood(vector):
+            return model.joint_log_likelihood(structure.unflatten(vector), data)
+
+        def information(vector):
+            return model.joint_information(structure.unflatten(vector), data)
+
+        self.log_likelihood = eqx.filter_closure_convert(log_likelihood, theta)
+        self.information = eqx.filter_closure_convert(information, theta)
 
     def score(self, theta):
         return jax.grad(self.log_likelihood)(theta)
-
-    def information(self, theta):
-        return self.model.joint_information(self.structure.unflatten(theta), self.data)
 
 
 class _State(eqx.Module):
@@ -94,10 +102,10 @@ class _State(eqx.Module):
 
 @eqx.filter_jit
 def _solve(model, data, start, structure: Structure, max_iterations: int) -> MaximumLikelihoodSolution:
-    problem = _Problem(model, data, structure)
-    frozen = jax.tree_util.tree_map(lambda x: lax.stop_gradient(x) if eqx.is_array(x) else x, problem)
-    state = _scoring(frozen, lax.stop_gradient(start), max_iterations)
-    theta = _root_of_score(_polished(frozen, state), problem)
+    problem = _Problem(model, data, structure, start)
+    fixed = frozen(problem)
+    state = _scoring(fixed, lax.stop_gradient(start), max_iterations)
+    theta = implicit_root(_polished(fixed, state), problem, gradient=_Problem.score, factor=_observed_information)
     information = problem.information(theta)
     covariance = cramer_rao_bound(information)
     value = problem.log_likelihood(theta)
@@ -108,7 +116,7 @@ def _solve(model, data, start, structure: Structure, max_iterations: int) -> Max
         (~state.converged, RESULTS.max_steps_reached),
     )
     errors = structure.unflatten(jnp.sqrt(jnp.diagonal(covariance)))
-    score = frozen.score(lax.stop_gradient(theta))
+    score = fixed.score(lax.stop_gradient(theta))
     decrement = jnp.sqrt(score @ covariance @ score)
     return MaximumLikelihoodSolution(
         structure.unflatten(theta),
@@ -151,26 +159,10 @@ def _scoring(problem: _Problem, start, max_iterations) -> _State:
 
 def _polished(problem: _Problem, state: _State):
     """One Newton step with the observed information: scoring converges linearly, this squares its error."""
-    score, observed = problem.score(state.theta), -jax.jacfwd(problem.score)(state.theta)
-    step = jnp.linalg.solve(observed, score)
+    step = -_observed_information(problem, state.theta)(problem.score(state.theta))
     return jnp.where(state.converged & jnp.all(jnp.isfinite(step)), state.theta + step, state.theta)
 
 
-@eqx.filter_custom_jvp
-def _root_of_score(theta, problem: _Problem):
-    r"""The root of the score as a function of the problem: $d\theta = J^{-1} \partial_a s\, da$, J the observed
-    information."""
-    del problem
-    return theta
-
-
-@_root_of_score.def_jvp
-def _root_of_score_jvp(primals, tangents):
-    theta, problem = primals
-    _, tangent = tangents
-    theta = _root_of_score(theta, problem)
-    if not jax.tree_util.tree_leaves(tangent):
-        return theta, jnp.zeros_like(theta)
-    _, drive = eqx.filter_jvp(lambda varied: varied.score(theta), (problem,), (tangent,))
-    observed = -jax.jacfwd(problem.score)(theta)
-    return theta, jnp.linalg.solve(observed, drive)
+def _observed_information(problem: _Problem, theta):
+    """The solver of linear systems with the Hessian of the log-likelihood."""
+    return functools.partial(solve, jax.jacfwd(problem.score)(theta))

@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from fimlag._types import LagrangianFn
@@ -48,10 +47,6 @@ class DiscreteAction(eqx.Module):
     def step(self) -> Float[Array, ""]:
         """The duration h of an element."""
         return (self.t1 - self.t0) / self.elements
-
-    def frozen(self) -> "DiscreteAction":
-        """The same action, with nothing in it differentiated."""
-        return jax.tree_util.tree_map(lambda x: lax.stop_gradient(x) if eqx.is_array(x) else x, self)
 
     def offsets(self, u: Float[Array, "unknowns d"]) -> Float[Array, "nodes d"]:
         """All nodes relative to the first, shape (E p + 1, d)."""

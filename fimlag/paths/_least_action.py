@@ -7,6 +7,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from fimlag._flat import Structure, flatten
+from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.mechanics._lagrangian import FlatLagrangian
@@ -116,14 +117,14 @@ class _Options(eqx.Module):
 def _solve(lagrangian, structure: Structure, q0, q1, t0, t1, guess, options: _Options) -> LeastActionSolution:
     flat = eqx.filter_closure_convert(FlatLagrangian(lagrangian, structure), t0, q0, q0)
     problem = DiscreteAction(flat, q0, q1, t0, t1, options.elements, options.degree)
-    frozen = problem.frozen()
+    fixed = frozen(problem)
     iterate = make_stationary if options.stationary else minimise
-    state = iterate(frozen, lax.stop_gradient(_first_displacements(problem, guess, structure)), options.max_iterations)
-    u = stationary_point(state.u, problem)
+    state = iterate(fixed, lax.stop_gradient(_first_displacements(problem, guess, structure)), options.max_iterations)
+    u = implicit_root(state.u, problem, gradient=DiscreteAction.gradient, factor=_second_variation)
     path = Path(t0, t1, q0, problem.offsets(u), options.degree, structure)
     action = stationary_value(u, problem)
-    morse_index, error, result = _certificate(frozen, state, options)
-    residual = jnp.max(jnp.abs(frozen.gradient(state.u)))
+    morse_index, error, result = _certificate(fixed, state, options)
+    residual = jnp.max(jnp.abs(fixed.gradient(state.u)))
     return LeastActionSolution(path, action, morse_index, residual, error, state.iterations, result)
 
 
@@ -177,35 +178,9 @@ def _certificate(problem: DiscreteAction, state: NewtonState, options: _Options)
     return morse_index, error, result
 
 
-@eqx.filter_custom_jvp
-def stationary_point(u: Float[Array, "unknowns d"], problem: DiscreteAction) -> Float[Array, "unknowns d"]:
-    r"""The stationary point `u` of the discrete action, as a function of the problem.
-
-    $$\partial_u S(u, a) = 0 \quad\Rightarrow\quad du = -(\partial_u^2 S)^{-1}\, \partial_u \partial_a S\, da$$
-    """
-    del problem
-    return u
-
-
-@stationary_point.def_jvp
-def _stationary_point_jvp(primals, tangents):
-    u, problem = primals
-    _, tangent = tangents
-    u = stationary_point(u, problem)
-    if not jax.tree_util.tree_leaves(tangent):
-        return u, jnp.zeros_like(u)
-    frozen = problem.frozen()
-    factor = CondensedElements(frozen.assemble(frozen.expand(lax.stop_gradient(u)).hessians))
-
-    def second_variation(x):
-        return jax.jvp(problem.gradient, (u,), (x,))[1]
-
-    def solve(apply, right):
-        first = factor.solve(right)
-        return first + factor.solve(right - apply(first))
-
-    _, drive = eqx.filter_jvp(lambda varied: varied.gradient(u), (problem,), (tangent,))
-    return u, lax.custom_linear_solve(second_variation, -drive, solve, symmetric=True)
+def _second_variation(problem: DiscreteAction, u: Float[Array, "unknowns d"]):
+    """The solver of linear systems with the second variation of the action at a path."""
+    return CondensedElements(problem.assemble(problem.expand(u).hessians)).solve
 
 
 @eqx.filter_custom_jvp

@@ -47,6 +47,18 @@ def test_estimate_differentiates_implicitly_in_the_data():
     np.testing.assert_allclose(jacobian[1], deviation / (5 * np.std(DATA)), rtol=1e-9)
 
 
+def test_estimate_differentiates_in_what_the_likelihood_closes_over():
+    def estimate(k):
+        rule = fl.Quadrature(-jnp.inf, jnp.inf)
+        model = fl.StatisticalModel(lambda th, x: jax.scipy.stats.norm.logpdf(x, k * th[0], 1.0), rule)
+        return fl.maximum_likelihood(model, DATA, jnp.array([1.0])).theta[0]
+
+    k = jnp.array(0.8)
+    np.testing.assert_allclose(jax.grad(estimate)(k), -np.mean(DATA) / 0.8**2, rtol=1e-10)
+    np.testing.assert_allclose(jax.jacfwd(estimate)(k), -np.mean(DATA) / 0.8**2, rtol=1e-10)
+    np.testing.assert_allclose(jax.hessian(estimate)(k), 2 * np.mean(DATA) / 0.8**3, rtol=1e-9)
+
+
 def test_pytree_parameters_return_in_their_structure():
     rule = fl.Quadrature(-jnp.inf, jnp.inf, location=lambda th: th["mean"], scale=lambda th: jnp.exp(th["log_sd"]))
 
