@@ -1,5 +1,7 @@
 """From a log-likelihood to Fisher information, its geometry, and paths of least action."""
 
+import importlib
+
 from fimlag._results import RESULTS as RESULTS
 from fimlag.information import (
     AbstractModel as AbstractModel,
@@ -85,3 +87,10 @@ from fimlag.fitting import (
     MaximumLikelihoodSolution as MaximumLikelihoodSolution,
     maximum_likelihood as maximum_likelihood,
 )
+
+
+def __getattr__(name: str):
+    """Rooms beside the chain, loaded when first used."""
+    if name in {"datasets", "diagnostics", "io", "plot", "problems"}:
+        return importlib.import_module(f"fimlag.{name}")
+    raise AttributeError(f"module 'fimlag' has no attribute {name!r}")

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from fimlag._passage import CommandError
+from fimlag._command._passage import CommandError
 
 _DESCRIPTION = """\
 Fisher information, its geometry, and paths of least action, from a log-likelihood alone.
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         jax.config.update("jax_enable_x64", True)
         if options.command == "trace":
-            from fimlag import _trace
+            from fimlag._command import _trace
 
             _trace.run(options)
         else:
@@ -55,8 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demonstrate(options) -> None:
-    from fimlag import _puromycin, io
-    from fimlag._passage import check_writable, new_figure, rendered
+    from fimlag import io
+    from fimlag._command import _puromycin
+    from fimlag._command._passage import check_writable, new_figure, rendered
 
     file, figure, refusal = options.figure, None, None
     if not options.no_plot:

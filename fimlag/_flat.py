@@ -1,5 +1,7 @@
 """User pytrees at the door, flat vectors inside."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,7 +18,7 @@ class Structure(eqx.Module):
     equal, so compiled code is reused between calls.
     """
 
-    treedef: jax.tree_util.PyTreeDef = eqx.field(static=True)
+    treedef: Any = eqx.field(static=True)
     shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
 
     @property

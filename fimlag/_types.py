@@ -30,6 +30,5 @@ def as_field(function: Callable) -> Callable:
     """A callable as a Module keeps it: a Module as it is, a plain function as a `jax.tree_util.Partial`."""
     if not callable(function):
         raise TypeError(f"A callable was expected, but {type(function).__name__} came.")
-    if isinstance(function, eqx.Module | jax.tree_util.Partial):
-        return function
-    return jax.tree_util.Partial(function)
+    kept = isinstance(function, eqx.Module | jax.tree_util.Partial)
+    return function if kept else jax.tree_util.Partial(function)  # pyright: ignore[reportReturnType]

@@ -20,6 +20,7 @@ FLOORS = (
     ("paths",),
     ("fitting",),
     ("diagnostics", "problems", "datasets", "io", "plot"),
+    ("_command",),
     ("__main__",),
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fimlag import _passage, _puromycin, datasets, io
+from fimlag import datasets, io
 from fimlag.__main__ import main
+from fimlag._command import _passage, _puromycin
 from fimlag._results import RESULTS
 from fimlag.information import families
 from fimlag.paths import Path

@@ -119,14 +119,14 @@ def _solve(model, data, start, structure: Structure, max_iterations: int) -> Max
     score = fixed.score(lax.stop_gradient(theta))
     decrement = jnp.sqrt(score @ covariance @ score)
     return MaximumLikelihoodSolution(
-        structure.unflatten(theta),
-        value,
-        information,
-        covariance,
-        errors,
-        decrement,
-        state.iterations,
-        result,
+        theta=structure.unflatten(theta),
+        log_likelihood=value,
+        information=information,
+        covariance=covariance,
+        standard_errors=errors,
+        decrement=decrement,
+        iterations=state.iterations,
+        result=result,
     )
 
 

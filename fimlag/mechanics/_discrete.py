@@ -87,9 +87,7 @@ class DiscreteLagrangian(eqx.Module):
         times = t0 + jnp.asarray(self.basis.abscissae, dtype) * h
         return times, origin[None] + values @ offsets, derivatives @ offsets / h
 
-    def __call__(
-        self, t0, h, origin: Float[Array, " d"], offsets: Float[Array, "nodes d"]
-    ) -> Float[Array, ""]:
+    def __call__(self, t0, h, origin: Float[Array, " d"], offsets: Float[Array, "nodes d"]) -> Float[Array, ""]:
         """The discrete Lagrangian of nodes `origin + offsets`, shape ()."""
         integrand = jax.vmap(self.lagrangian)(*self.points(t0, h, origin, offsets))
         return h * jnp.dot(jnp.asarray(self.basis.weights, offsets.dtype), integrand)

@@ -125,7 +125,15 @@ def _solve(lagrangian, structure: Structure, q0, q1, t0, t1, guess, options: _Op
     action = stationary_value(u, problem)
     morse_index, error, result = _certificate(fixed, state, options)
     residual = jnp.max(jnp.abs(fixed.gradient(state.u)))
-    return LeastActionSolution(path, action, morse_index, residual, error, state.iterations, result)
+    return LeastActionSolution(
+        path=path,
+        action=action,
+        morse_index=morse_index,
+        residual=residual,
+        error_estimate=error,
+        iterations=state.iterations,
+        result=result,
+    )
 
 
 def _first_displacements(problem: DiscreteAction, guess, structure: Structure):

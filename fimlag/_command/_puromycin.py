@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array
 
 from fimlag import datasets, plot
-from fimlag._passage import Passage, refuse_failure, travel
-from fimlag._report import heading, line, matrix, passage_lines, point, row, spectrum
+from fimlag._command._passage import Passage, refuse_failure, travel
+from fimlag._command._report import heading, line, matrix, passage_lines, point, row, spectrum
 from fimlag.fitting import MaximumLikelihoodSolution, maximum_likelihood
 from fimlag.geometry import AbstractMetric, EuclideanMetric, PullbackMetric
 from fimlag.information import ConditionalModel, families

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from fimlag import io, plot
-from fimlag._passage import CommandError, Passage, check_writable, new_figure, rendered, travel
-from fimlag._report import heading, matrix, passage_lines, point, spectrum
+from fimlag._command._passage import CommandError, Passage, check_writable, new_figure, rendered, travel
+from fimlag._command._report import heading, matrix, passage_lines, point, spectrum
 from fimlag.information import Empirical, ExactSum, Quadrature, StatisticalModel
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from fimlag._passage import SHOOTING_METHOD, SHOOTING_STEPS, Passage
+from fimlag._command._passage import SHOOTING_METHOD, SHOOTING_STEPS, Passage
 
 _LABEL = 32
 _COLUMN = 13
