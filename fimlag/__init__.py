@@ -59,6 +59,7 @@ from fimlag.mechanics import (
 
 # isort: split
 from fimlag.integrators import (
+    AbstractAdjoint as AbstractAdjoint,
     AbstractMethod as AbstractMethod,
     CheckpointedAdjoint as CheckpointedAdjoint,
     DirectAdjoint as DirectAdjoint,
@@ -88,9 +89,18 @@ from fimlag.fitting import (
     maximum_likelihood as maximum_likelihood,
 )
 
+# isort: split
+from fimlag.diagnostics import (
+    EnergyDrift as EnergyDrift,
+    ObservedOrder as ObservedOrder,
+    energy_drift as energy_drift,
+    observed_order as observed_order,
+    symplecticity_defect as symplecticity_defect,
+)
+
 
 def __getattr__(name: str):
     """Rooms beside the chain, loaded when first used."""
-    if name in {"datasets", "diagnostics", "io", "plot", "problems"}:
+    if name in {"datasets", "io", "plot", "problems"}:
         return importlib.import_module(f"fimlag.{name}")
     raise AttributeError(f"module 'fimlag' has no attribute {name!r}")

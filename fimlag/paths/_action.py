@@ -41,7 +41,7 @@ def action(
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
     >>> free = fl.NaturalLagrangian(fl.EuclideanMetric(1.0))
-    >>> float(fl.action(free, jnp.array([[0.0, 0.0], [1.0, 2.0]])))
+    >>> round(float(fl.action(free, jnp.array([[0.0, 0.0], [1.0, 2.0]]))), 9)
     2.5
 
     ```
