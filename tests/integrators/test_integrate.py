@@ -148,7 +148,7 @@ def test_a_full_mass_matrix_gives_its_normal_modes():
     np.testing.assert_allclose(flow.q[-1], exact, atol=1e-9)  # c h^4 with h = 0.005
 
 
-@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("method", [fl.StormerVerlet(), fl.Yoshida4(), fl.GaussLegendre(2)], ids=repr)
 def test_float32_stays_float32(method):
     start, push = START.astype(jnp.float32), PUSH.astype(jnp.float32)
     flow = fl.integrate(fl.Separable(magnetic32), start, push, t1=1.0, steps=64, method=method)
