@@ -11,6 +11,7 @@ class RESULTS(eqx.Enumeration):
         "The computation met NaN or infinity: the input is not finite, a point left the domain of the Lagrangian or "
         "likelihood, or a metric is singular. Check the inputs, or start closer to the solution."
     )
+    empty_interval = "The interval of time is empty or runs backward: give t1 greater than t0."
     max_steps_reached = (
         "The iteration limit was reached before convergence. Give a better guess, or raise `max_iterations`."
     )

@@ -76,8 +76,8 @@ def least_action_path(
     **Returns:** a `LeastActionSolution`.
 
     **Raises:** `ValueError` for ends of different structure, a Lagrangian that is not scalar, or a discretisation
-    without a node between the ends; with `throw`, an error for any `result` but `successful`: `nonfinite`,
-    `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As under `jax.jit`, what a plain
+    without a node between the ends; with `throw`, an error for any `result` but `successful`: `empty_interval`,
+    `nonfinite`, `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As under `jax.jit`, what a plain
     function reads from outside at its first call is kept for later calls.
 
     **Reference:** Marsden & West (2001), sec. 1.3; for the index, Milnor (1963), sec. 15.
@@ -176,6 +176,7 @@ def _certificate(problem: DiscreteAction, state: NewtonState, options: _Options)
     finite = jnp.isfinite(expansion.value) & jnp.all(jnp.isfinite(expansion.hessians))
     seeks_minimum = not options.stationary
     result = first_failure(
+        (problem.t1 <= problem.t0, RESULTS.empty_interval),
         (~finite, RESULTS.nonfinite),
         (seeks_minimum & ~jnp.all(pivots > 0), RESULTS.indefinite_mass),
         (seeks_minimum & (morse_index != 0), RESULTS.not_a_minimum),

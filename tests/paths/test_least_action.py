@@ -164,6 +164,12 @@ def test_point_outside_the_domain_is_reported():
     assert solution.result == fl.RESULTS.nonfinite
 
 
+@pytest.mark.parametrize("end_time", [0.0, -1.0])
+def test_interval_that_runs_backward_is_reported(end_time):
+    solution = fl.least_action_path(plane, START, END, t1=end_time, throw=False)
+    assert solution.result == fl.RESULTS.empty_interval
+
+
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="node between"):
         fl.least_action_path(plane, START, END, elements=1, degree=1)
