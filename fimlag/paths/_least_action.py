@@ -77,8 +77,8 @@ def least_action_path(
 
     **Raises:** `ValueError` for ends of different structure, a Lagrangian that is not scalar, or a discretisation
     without a node between the ends; with `throw`, an error for any `result` but `successful`: `empty_interval`,
-    `nonfinite`, `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As under `jax.jit`, what a plain
-    function reads from outside at its first call is kept for later calls.
+    `nonfinite`, `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As under `jax.jit`,
+    what a plain function reads from outside at its first call is kept for later calls.
 
     **Reference:** Marsden & West (2001), sec. 1.3; for the index, Milnor (1963), sec. 15.
 
