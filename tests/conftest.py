@@ -5,6 +5,10 @@ from jaxtyping import install_import_hook
 install_import_hook("fimlag", "beartype.beartype")
 
 import jax
+from hypothesis import settings
+
+settings.register_profile("reproducible", derandomize=True, deadline=None)
+settings.load_profile("reproducible")
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")

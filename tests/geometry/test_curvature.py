@@ -75,7 +75,7 @@ def curvature_in_other_coordinates(mixing, bend, point):
     return fl.scalar_curvature(metric, point), metric(point), jax.jacfwd(chart)(point), sphere(1.5)(chart(point))
 
 
-@settings(deadline=None, max_examples=15, derandomize=True)
+@settings(max_examples=15)
 @given(st.floats(0.7, 1.3), st.floats(-0.3, 0.3), st.floats(-0.2, 0.2), st.floats(0.5, 1.0), st.floats(-1, 1))
 def test_scalar_curvature_does_not_depend_on_coordinates(a, b, bend, x, y):
     mixing, point = jnp.array([[a, b], [-b, 1.0]]), jnp.array([x, y])

@@ -36,7 +36,7 @@ def test_transformation_and_bias_act_on_both_sides():
     assert jnp.max(jnp.abs(bound - expected)) < 1e-12 * jnp.max(expected)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.floats(-6.0, 6.0), min_size=4, max_size=4))
 def test_bound_does_not_depend_on_units(exponents):
     units = 10.0 ** jnp.array(exponents)

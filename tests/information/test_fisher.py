@@ -65,7 +65,7 @@ def test_beta_singular_at_one_keeps_the_digits_that_its_density_has():
     assert relative_error(information(family.model, theta), family.fisher(theta)) < 1e-7
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.floats(-5.0, 5.0), st.floats(-3.0, 3.0), st.floats(-2.0, 2.0), st.floats(-2.0, 2.0))
 def test_quadratic_form_is_the_matrix_applied(mean, log_deviation, v0, v1):
     theta, v = jnp.array([mean, np.exp(log_deviation)]), jnp.array([v0, v1])

@@ -88,7 +88,7 @@ def test_explicit_and_implicit_methods_agree_on_a_vouched_lagrangian(method):
     np.testing.assert_allclose(flow.v[-1], exact.v[-1], atol=bound)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.floats(-1, 1), st.floats(-1, 1), st.sampled_from(METHODS))
 def test_time_reversal_returns_to_the_start(x, y, method):
     system = fl.Separable(magnetic)

@@ -26,7 +26,7 @@ def damped_charge_acceleration(t, q, v):
     return (pull - mass_rate * v - 0.7 * np.array([-v[1], v[0]])) / mass
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(ANGLES, ANGLES, ANGLES, ANGLES)
 def test_acceleration_of_the_double_pendulum_is_the_one_solved_by_hand(a, b, x, y):
     q, v = jnp.array([a, b]), jnp.array([x, y])

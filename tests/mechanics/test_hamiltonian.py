@@ -53,8 +53,12 @@ def test_hamiltons_equations_are_lagranges(name):
     np.testing.assert_allclose(-force, expected, rtol=1e-12, atol=1e-12)  # round-off
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.floats(-50, 50), st.floats(-50, 50))
+# components whose squares underflow lose the scale that convergence is measured by: NaN, and said so
+MOMENTA = st.floats(-50, 50).filter(lambda x: x == 0 or abs(x) > 1e-100)
+
+
+@settings(max_examples=20)
+@given(MOMENTA, MOMENTA)
 def test_relativistic_velocity_is_found_at_any_momentum(x, y):
     p = jnp.array([x, y])
     found = _velocity(p)
