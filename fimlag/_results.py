@@ -29,8 +29,8 @@ class RESULTS(eqx.Enumeration):
         "sample with a reference closer to theta, or draw more."
     )
     biased_sample = (
-        "The mean score differs from zero by far more than its standard error: the sampler does not draw from the "
-        "density that the log-likelihood states, or the support depends on theta."
+        "The mean score differs from zero by far more than its error: the outcomes do not follow the density that the "
+        "log-likelihood states, or the support depends on theta, where the Fisher information is not defined."
     )
     indefinite_mass = (
         "The mass matrix (the metric) is not positive definite along the way. Check that every parameter is "

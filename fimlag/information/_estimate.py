@@ -159,7 +159,10 @@ def _failures(rule, moments, certificate):
     elif getattr(rule, "reference", None) is not None:
         off = jnp.abs(moments.mass - 1.0) > 8.0 * _error_of_mean(moments.mass_squares, moments.mass, size) + eps**0.5
         poor_sample = (certificate.effective_sample_size < max(0.01 * size, 10.0)) | off
-    if size is not None and size >= 100 and getattr(rule, "centred", True):
+    centred = getattr(rule, "centred", True)
+    if centred and size is None:
+        biased = jnp.any(jnp.abs(moments.score) > eps**0.4 * jnp.sqrt(jnp.diagonal(moments.information)))
+    elif centred and size is not None and size >= 100:
         # Round-off in a mean score that vanishes identically is no bias.
         floor = 100.0 * eps * jnp.sqrt(moments.score_squares * size)
         biased = jnp.any(jnp.abs(moments.score) > 8.0 * certificate.score_error + floor)

@@ -347,3 +347,23 @@ def test_users_write_rules_of_their_own():
     model = fl.StatisticalModel(fl.families.Bernoulli().log_likelihood, Fair())
     assert abs(estimate(model, 0.2).value[0, 0] - 6.25) < 1e-12
     assert model.smooth
+
+
+class FromTheta:
+    """A rule of the user's own: Gauss-Laguerre nodes on the half-line that begins at theta."""
+
+    blocks = 1
+
+    def outcomes(self, log_likelihood, theta, block=0):
+        nodes, weights = (jnp.asarray(array) for array in np.polynomial.laguerre.laggauss(20))
+        x = jax.lax.stop_gradient(theta) + nodes
+        return x, weights * jnp.exp(nodes) * jnp.exp(jax.vmap(log_likelihood, (None, 0))(theta, x))
+
+
+def test_support_that_depends_on_theta_is_reported():
+    shifted = fl.StatisticalModel(lambda theta, x: -(x - theta), FromTheta())
+    found = fl.fisher_estimate(shifted, jnp.array(0.7), throw=False)
+    np.testing.assert_allclose(found.certificate.mass, 1.0, rtol=1e-12)
+    assert found.result == fl.RESULTS.biased_sample
+    assert jnp.isnan(fl.fisher_information(shifted, jnp.array(0.7)))[0, 0]
+    assert jnp.isnan(fl.fisher_quadratic(shifted, jnp.array(0.7), jnp.array(1.0)))
