@@ -73,7 +73,8 @@ def distance(
     discretisation of the path.
 
     **Returns:** a length, shape (): the Fisher-Rao distance (in standard deviations) for a Fisher metric. NaN where no
-    minimum was found or resolved; `geodesic(..., throw=False).result` tells why. Its gradient at coincident
+    minimum was found, or the elements resolve its square no better than to eps^0.4 (5e-7 in double precision);
+    `geodesic(..., throw=False)` tells why, and how accurate it is. Its gradient at coincident
     points is 0.
 
     **Raises:** `ValueError` for points of different structure.
