@@ -48,7 +48,7 @@ def test_jit_eager_vmap_and_loop_agree(name):
 def test_every_function_lowers_for_other_devices(name):
     traced = jax.jit(FUNCTIONS[name]).trace(THETAS[0])
     for platform in ("cuda", "tpu"):
-        traced.lower(lowering_platforms=(platform,))
+        assert "stablehlo" in traced.lower(lowering_platforms=(platform,)).as_text()
 
 
 def test_memory_does_not_grow_with_the_sample():
