@@ -30,7 +30,8 @@ class RESULTS(eqx.Enumeration):
     )
     biased_sample = (
         "The mean score differs from zero by far more than its error: the outcomes do not follow the density that the "
-        "log-likelihood states, or the support depends on theta, where the Fisher information is not defined."
+        "log-likelihood states (a sampler of another density, a quadrature too coarse), or the support depends on "
+        "theta, where the Fisher information is not defined. Correct the sampler, raise `nodes`, or fix the support."
     )
     indefinite_mass = (
         "The mass matrix (the metric) is not positive definite along the way. Check that every parameter is "

@@ -161,7 +161,7 @@ def _failures(rule, moments, certificate):
         poor_sample = (certificate.effective_sample_size < max(0.01 * size, 10.0)) | off
     centred = getattr(rule, "centred", True)
     if centred and size is None:
-        biased = jnp.any(jnp.abs(moments.score) > eps**0.4 * jnp.sqrt(jnp.diagonal(moments.information)))
+        biased = jnp.any(jnp.abs(moments.score) > eps**0.5 * jnp.sqrt(jnp.diagonal(moments.information)))
     elif centred and size is not None and size >= 100:
         # Round-off in a mean score that vanishes identically is no bias.
         floor = 100.0 * eps * jnp.sqrt(moments.score_squares * size)

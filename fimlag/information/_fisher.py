@@ -86,7 +86,7 @@ def fisher_estimate(
     **Raises:** with `throw`, `nonfinite`; `poor_quadrature` where the weights of an exact rule differ from 1
     by more than the square root of round-off; `poor_sample` where fewer than 1 % of a reweighted sample (or
     10) are effective, or their weights do not average to 1; `biased_sample` where the mean score of 100
-    outcomes or more is beyond 8 standard errors, or that of an exact rule beyond eps^0.4 of its deviation.
+    outcomes or more is beyond 8 standard errors, or that of an exact rule beyond eps^0.5 of its deviation.
     `Empirical` data are judged by finiteness alone.
 
     **Reference:** Owen (2013), chapter 9 (importance sampling and its effective sample size).

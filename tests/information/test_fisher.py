@@ -367,3 +367,11 @@ def test_support_that_depends_on_theta_is_reported():
     assert found.result == fl.RESULTS.biased_sample
     assert jnp.isnan(fl.fisher_information(shifted, jnp.array(0.7)))[0, 0]
     assert jnp.isnan(fl.fisher_quadratic(shifted, jnp.array(0.7), jnp.array(1.0)))
+
+
+def test_rule_too_coarse_for_the_scores_is_reported():
+    # the weights sum to one within 3e-9, but the information is wrong by 1e-6
+    model = fl.StatisticalModel(fl.families.Normal().log_likelihood, fl.Quadrature(-np.inf, np.inf))
+    found = estimate(model, jnp.array([5.0, 1.0]), throw=False)
+    assert abs(float(found.certificate.mass) - 1) < 1e-8
+    assert found.result == fl.RESULTS.biased_sample
