@@ -114,9 +114,12 @@ def _relaxed(damping, shortenings, agreement):
 def _damped(hessians, damping, duration):
     """`(1 - th) H + th |H| + lam K` at every Gauss point."""
     towards_convex, shift = jnp.minimum(damping, 1.0), jnp.maximum(damping - 1.0, 0.0)
-    convex = jax.vmap(jax.vmap(lambda block: _convexified(block, duration)))(hessians)
-    blended = jnp.where(towards_convex > 0, (1 - towards_convex) * hessians + towards_convex * convex, hessians)
-    return blended + shift * stiffness(hessians)
+
+    def blend(hessians):
+        convex = jax.vmap(jax.vmap(lambda block: _convexified(block, duration)))(hessians)
+        return (1 - towards_convex) * hessians + towards_convex * convex + shift * stiffness(hessians)
+
+    return lax.cond(damping > 0, blend, lambda hessians: hessians, hessians)
 
 
 def _convexified(block, duration):
