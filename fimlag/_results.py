@@ -41,6 +41,10 @@ class RESULTS(eqx.Enumeration):
         "No minimum of the action was found: the second variation has negative directions, as happens when the "
         "duration passes a conjugate point. Shorten the duration, or pass `stationary=True` for a path of any index."
     )
+    not_a_maximum = (
+        "The score vanishes, but the likelihood has no maximum there: the observed information is not positive "
+        "definite. Start from another guess."
+    )
     unresolved = (
         "The path is stationary, but its action changes by more than `rtol` when the elements are refined. Raise "
         "`elements` or `degree`."

@@ -77,6 +77,14 @@ def test_unidentifiable_parameters_are_reported():
     assert fit.result == fl.RESULTS.singular_information
 
 
+def test_stationary_point_that_is_no_maximum_is_reported():
+    # halfway between two far observations a Cauchy likelihood has a minimum, where the score is zero
+    rule = fl.Quadrature(-jnp.inf, jnp.inf, location=lambda th: th[0])
+    model = fl.StatisticalModel(lambda th, x: jax.scipy.stats.cauchy.logpdf(x, th[0]), rule)
+    fit = fl.maximum_likelihood(model, jnp.array([-5.0, 5.0]), jnp.zeros(1), throw=False)
+    assert fit.result == fl.RESULTS.not_a_maximum
+
+
 def test_data_that_are_not_finite_are_reported():
     fit = fl.maximum_likelihood(NORMAL, DATA.at[0].set(jnp.nan), jnp.array([0.0, 1.0]), throw=False)
     assert fit.result == fl.RESULTS.nonfinite
