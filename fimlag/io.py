@@ -117,7 +117,9 @@ def _described(value, name: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, Structure):
         leaves = list(range(value.treedef.num_leaves))
         tree = jax.tree_util.tree_unflatten(value.treedef, leaves)
-        return {"structure": _described(tree, name, arrays), "shapes": [list(s) for s in value.shapes]}
+        shapes = [list(shape) for shape in value.shapes]
+        described = {"structure": _described(tree, name, arrays), "shapes": shapes}
+        return described | {"complex_leaves": list(value.complex_leaves)}
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return {"array": _stored(np.asarray(value), name, arrays)}
     if type(value) in (list, tuple):
@@ -130,7 +132,7 @@ def _described(value, name: str, arrays: dict[str, np.ndarray]) -> Any:
 
 def _stored(array: np.ndarray, name: str, arrays: dict[str, np.ndarray]) -> str:
     """The name under which the array is kept: its own, lengthened where another array has it."""
-    if array.dtype.kind not in "biufU":
+    if array.dtype.kind not in "biufcU":
         raise TypeError(f"{name} is of {array.dtype}, which numpy's files cannot hold: convert it to float32.")
     while name in arrays:
         name += "_"
@@ -159,7 +161,8 @@ def _rebuilt(description, arrays):
         return jax.tree_util.tree_unflatten(template, [indices.astype(np.int32)])
     if "structure" in description:
         treedef = jax.tree_util.tree_structure(_rebuilt(description["structure"], arrays))
-        return Structure(treedef, tuple(tuple(shape) for shape in description["shapes"]))
+        shapes = tuple(tuple(shape) for shape in description["shapes"])
+        return Structure(treedef, shapes, tuple(description.get("complex_leaves", ())))
     if "module" in description:
         fields = {key: _rebuilt(item, arrays) for key, item in description["fields"].items()}
         return _assembled(_class_named(description["module"]), fields)

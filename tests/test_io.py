@@ -69,6 +69,16 @@ def test_a_path_comes_back_in_single_precision(tmp_path):
     _assert_same(_round_trip(tmp_path, path), path)
 
 
+def test_a_path_and_a_motion_of_complex_coordinates_come_back_complex(tmp_path):
+    path = Path.from_nodes(jnp.array([[1.0 + 2.0j], [3.0 - 1.0j]]))
+    loaded = _round_trip(tmp_path, path)
+    _assert_same(loaded, path)
+    np.testing.assert_allclose(loaded(0.5), [2.0 + 0.5j], rtol=1e-15)  # round-off
+    motion = integrate(NaturalLagrangian(EuclideanMetric(1.0)), jnp.array(1j), jnp.array(1.0 + 0.0j), t1=1.0, steps=4)
+    np.testing.assert_allclose(motion.q, 1j + np.asarray(motion.t), rtol=1e-14)  # round-off of four steps
+    _assert_same(_round_trip(tmp_path, motion), motion)
+
+
 @pytest.mark.parametrize("method", [None, Yoshida4(), GaussLegendre(2, max_iterations=20)])
 def test_a_trajectory_comes_back_with_its_method(tmp_path, method):
     trajectory = _trajectory(method)

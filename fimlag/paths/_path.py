@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 from fimlag._flat import Structure, flatten
 from fimlag._types import RealScalarLike
@@ -54,7 +54,9 @@ class Path(eqx.Module):
         return cls(t0, t1, start, points - start[None], degree, structure)
 
     @classmethod
-    def from_nodes(cls, nodes: Float[Array, "knots ..."], t0: RealScalarLike = 0.0, t1: RealScalarLike = 1.0) -> "Path":
+    def from_nodes(
+        cls, nodes: Inexact[Array, "knots ..."], t0: RealScalarLike = 0.0, t1: RealScalarLike = 1.0
+    ) -> "Path":
         """The piecewise-linear path through points at equal intervals of time.
 
         **Arguments:** `nodes`: points stacked on axis 0, at least two; `t0`, `t1`: the interval.
@@ -66,7 +68,7 @@ class Path(eqx.Module):
             raise ValueError(f"A path needs at least two points on axis 0, but its nodes have shape {nodes.shape}.")
         start, structure = flatten(nodes[0])
         t0, t1 = (jnp.asarray(t, start.dtype) for t in (t0, t1))
-        flat = nodes.reshape(nodes.shape[0], -1)
+        flat = jax.vmap(structure.flatten)(nodes)
         return cls(t0, t1, start, flat - start[None], 1, structure)
 
     @property
