@@ -60,6 +60,15 @@ class RESULTS(eqx.Enumeration):
         "The Fisher information is not positive definite: some direction of the parameters is not identifiable from "
         "these data. Fix or combine parameters."
     )
+    irregular = (
+        "The score form and the Hessian form of the information differ (Bartlett's identity fails): the log-likelihood "
+        "has a kink or a jump in theta, its support depends on theta, or it is not normalised. Where it has a kink alone, "
+        "the score form by MonteCarlo is right: pass `audit=False` to accept it."
+    )
+    tolerance_not_met = (
+        "The sample was used up before the standard errors met `rtol`. Raise `n` of the rule, which is the most that "
+        "may be drawn, or `rtol`."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -1,7 +1,10 @@
 """Probability to matrix: models, expectations, and the Fisher information."""
 
 from fimlag.information import families as families
-from fimlag.information._bounds import cramer_rao_bound as cramer_rao_bound
+from fimlag.information._bounds import (
+    cramer_rao_bound as cramer_rao_bound,
+    efficient_information as efficient_information,
+)
 from fimlag.information._conditional import ConditionalModel as ConditionalModel
 from fimlag.information._estimate import Certificate as Certificate, FisherEstimate as FisherEstimate
 from fimlag.information._expectation import (
@@ -18,5 +21,7 @@ from fimlag.information._fisher import (
     observed_information as observed_information,
     score as score,
 )
+from fimlag.information._merge import merge_estimates as merge_estimates
 from fimlag.information._model import AbstractModel as AbstractModel, StatisticalModel as StatisticalModel
+from fimlag.information._propagation import DerivedEstimate as DerivedEstimate, derived_estimate as derived_estimate
 from fimlag.information._quadrature import Quadrature as Quadrature

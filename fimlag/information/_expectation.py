@@ -1,6 +1,5 @@
 """Rules for expectations over outcomes: each turns theta into weighted outcomes, in equal blocks."""
 
-import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -11,6 +10,7 @@ from jaxtyping import Array, ArrayLike, PyTree
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, LogLikelihood, Outcomes, as_field
 from fimlag.information._sums import (
+    BLOCK,
     count_blocks,
     count_outcomes,
     dtype_of,
@@ -25,21 +25,23 @@ class ExactSum(eqx.Module):
 
     $$\mathrm{E}_\theta[f] = \sum_x e^{\ell(\theta, x)} f(x)$$
 
-    **Arguments:** `outcomes`: every possible outcome once, stacked along axis 0 of each leaf.
+    **Arguments:** `outcomes`: every possible outcome once, stacked along axis 0 of each leaf. `chunk`: outcomes
+    treated together, which bounds the memory.
 
     An infinite support is truncated by the list given; what is missing shows in the sum of the weights.
     """
 
     support: Outcomes
+    chunk: int = eqx.field(static=True)
 
-    def __init__(self, outcomes: PyTree[ArrayLike]):
-        self.support = jax.tree_util.tree_map(jnp.asarray, outcomes)
+    def __init__(self, outcomes: PyTree[ArrayLike], chunk: int = BLOCK):
+        self.support, self.chunk = jax.tree_util.tree_map(jnp.asarray, outcomes), chunk
         count_outcomes(self.support, "outcomes")
 
     @property
     def blocks(self) -> int:
         """Number of equal blocks."""
-        return count_blocks(count_outcomes(self.support, "outcomes"))
+        return count_blocks(count_outcomes(self.support, "outcomes"), self.chunk)
 
     def outcomes(self, log_likelihood: LogLikelihood, theta: Coordinates, block=0) -> tuple[Outcomes, Array]:
         """One block of the support and its probabilities."""
@@ -57,9 +59,12 @@ class MonteCarlo(eqx.Module):
     $\bar\ell = \ell(\theta_{ref}, x_i)$: one smooth function of theta, good near the reference.
 
     **Arguments:** `sample(key, theta, n)`: draws n outcomes, stacked on axis 0. `n`: how many count.
-    `key`: a key of `jax.random`; block b uses `fold_in(key, b)`. `reference`: a theta, or None.
+    `key`: a key of `jax.random`; block b uses `fold_in(key, b)`. `reference`: a theta, or None. `chunk`: outcomes
+    drawn and treated together, inside the sum, which bounds the memory. `start`: the number of the first block,
+    so that shares of one sample can be summed apart and merged: with equal `chunk` the outcomes are those of the
+    whole.
 
-    **Raises:** `ValueError` where n is not positive.
+    **Raises:** `ValueError` where n or chunk is not positive.
 
     **Reference:** Mohamed, Rosca, Figurnov & Mnih (2020), section 4 (the score-function estimator).
     """
@@ -68,16 +73,32 @@ class MonteCarlo(eqx.Module):
     n: int = eqx.field(static=True)
     key: Array
     reference: PyTree | None
+    chunk: int = eqx.field(static=True)
+    start: int = eqx.field(static=True)
 
-    def __init__(self, sample: Callable, n: int, key: Array, reference: Coordinates | None = None):
+    def __init__(
+        self,
+        sample: Callable,
+        n: int,
+        key: Array,
+        reference: Coordinates | None = None,
+        chunk: int = BLOCK,
+        start: int = 0,
+    ):
         if n < 1:
             raise ValueError(f"n must be at least 1, but is {n}.")
         self.sample, self.n, self.key, self.reference = as_field(sample), n, key, reference
+        self.chunk, self.start = chunk, start
 
     @property
     def blocks(self) -> int:
-        """Number of equal blocks."""
-        return count_blocks(self.n)
+        """Number of blocks."""
+        return count_blocks(self.n, self.chunk)
+
+    @property
+    def block_size(self) -> int:
+        """Outcomes in each block but the last: a sum may stop after any of them."""
+        return min(self.chunk, self.n)
 
     @property
     def smooth(self) -> bool:
@@ -91,9 +112,9 @@ class MonteCarlo(eqx.Module):
 
     def outcomes(self, log_likelihood: LogLikelihood, theta: Coordinates, block=0) -> tuple[Outcomes, Array]:
         """One block of the sample and its weights; outcomes drawn beyond n have weight 0."""
-        size = math.ceil(self.n / self.blocks)
+        size = self.block_size
         source = jax.lax.stop_gradient(theta if self.reference is None else self._reference_like(theta))
-        x = jax.lax.stop_gradient(self.sample(jax.random.fold_in(self.key, block), source, size))
+        x = jax.lax.stop_gradient(self.sample(jax.random.fold_in(self.key, block + self.start), source, size))
         drawn = count_outcomes(x, "the result of sample(key, theta, n)")
         if drawn != size:
             raise ValueError(f"sample(key, theta, n) was asked for {size} outcomes along axis 0 and drew {drawn}.")
@@ -104,6 +125,10 @@ class MonteCarlo(eqx.Module):
             base = jax.lax.stop_gradient(log_likelihoods(log_likelihood, source, x))
         inside = jnp.arange(size) + block * size < self.n
         return x, jnp.where(inside, jnp.exp(value - base) / self.n, 0.0)
+
+    def independent(self, number) -> "MonteCarlo":
+        """The rule with draws of its own, one for each number."""
+        return eqx.tree_at(lambda rule: rule.key, self, jax.random.fold_in(self.key, number))
 
     def _reference_like(self, theta):
         vector, structure = flatten(theta, "theta")
@@ -117,23 +142,24 @@ class Reparametrised(eqx.Module):
     x_i = \mathtt{transform}(\theta, \epsilon_i)$$
 
     **Arguments:** `transform(theta, noise)`: ONE outcome, differentiable in theta, distributed as the density
-    states. `noise`: n draws stacked along axis 0 of each leaf.
+    states. `noise`: n draws stacked along axis 0 of each leaf. `chunk`: outcomes treated together.
 
     **Reference:** Mohamed, Rosca, Figurnov & Mnih (2020), section 5 (the pathwise estimator).
     """
 
     transform: Callable
     noise: Outcomes
+    chunk: int = eqx.field(static=True)
 
-    def __init__(self, transform: Callable, noise: PyTree[ArrayLike]):
-        self.transform = as_field(transform)
+    def __init__(self, transform: Callable, noise: PyTree[ArrayLike], chunk: int = BLOCK):
+        self.transform, self.chunk = as_field(transform), chunk
         self.noise = jax.tree_util.tree_map(jnp.asarray, noise)
         count_outcomes(self.noise, "noise")
 
     @property
     def blocks(self) -> int:
         """Number of equal blocks."""
-        return count_blocks(self.sample_size)
+        return count_blocks(self.sample_size, self.chunk)
 
     @property
     def sample_size(self) -> int:
@@ -156,19 +182,20 @@ class Empirical(eqx.Module):
     becomes the mean outer product of scores (the empirical Fisher matrix) or minus the mean Hessian, and the
     two differ.
 
-    **Arguments:** `data`: observations, stacked along axis 0 of each leaf.
+    **Arguments:** `data`: observations, stacked along axis 0 of each leaf. `chunk`: observations treated together.
     """
 
     data: Outcomes
+    chunk: int = eqx.field(static=True)
 
-    def __init__(self, data: PyTree[ArrayLike]):
-        self.data = jax.tree_util.tree_map(jnp.asarray, data)
+    def __init__(self, data: PyTree[ArrayLike], chunk: int = BLOCK):
+        self.data, self.chunk = jax.tree_util.tree_map(jnp.asarray, data), chunk
         count_outcomes(self.data, "data")
 
     @property
     def blocks(self) -> int:
         """Number of equal blocks."""
-        return count_blocks(self.sample_size)
+        return count_blocks(self.sample_size, self.chunk)
 
     @property
     def centred(self) -> bool:

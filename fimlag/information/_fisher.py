@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from fimlag._flat import flatten
 from fimlag._results import RESULTS, raise_unless_successful
 from fimlag._types import Coordinates, LogLikelihood
+from fimlag.information._audit import audited
 from fimlag.information._estimate import FisherEstimate, symmetric
 from fimlag.information._model import AbstractModel
 from fimlag.information._sums import BLOCK, count_outcomes, log_likelihoods, sum_blocks, take_block
@@ -66,30 +67,44 @@ def fisher_information(model: AbstractModel, theta: Coordinates, form: str = "sc
 
     ```
     """
-    return model.information_estimate(theta, form, False).checked_value
+    estimate = model.information_estimate(theta, form, errors=False)
+    if form == "hessian":
+        estimate = audited(model, theta, estimate)
+    return estimate.checked_value
 
 
 def fisher_estimate(
-    model: AbstractModel, theta: Coordinates, form: str = "score", throw: bool = True
+    model: AbstractModel,
+    theta: Coordinates,
+    form: str = "score",
+    *,
+    rtol: float | None = None,
+    audit: bool = True,
+    throw: bool = True,
 ) -> FisherEstimate:
-    r"""The Fisher information matrix with its standard error, certificate and result.
+    r"""The Fisher information matrix with its standard error, certificate, route and result.
 
     $$\hat I = \sum_i w_i\, s_i s_i^\top, \qquad
     \widehat{\mathrm{se}}{}^2 =
     \tfrac{n}{n-1}\Big(\sum_i w_i^2 (s_i s_i^\top)^{\circ 2} - \tfrac1n \hat I^{\circ 2}\Big)$$
 
-    **Arguments:** as for `fisher_information`; `throw`: raise where the expectation failed.
+    **Arguments:** as for `fisher_information`; `rtol`: draw blocks of a `MonteCarlo` rule, at most its `n`
+    outcomes, until each standard error is below `rtol` $\sqrt{I_{ii} I_{jj}}$; `audit`: compare the score form with
+    the Hessian form in two generic directions (Bartlett's identity), at about the cost of the scores; `throw`: raise
+    where the expectation failed.
 
     **Returns:** a solution with `.value` and `.standard_error` (d, d) (0 for exact rules), `.certificate`
-    (`mass`, `effective_sample_size`, `mean_score`, `score_error`), `.route` and `.result`.
+    (`mass`, `outcomes`, `effective_sample_size`, `mean_score`, `score_error`, `bartlett_gap`, `bartlett_error`),
+    `.route` and `.result`.
 
     **Raises:** with `throw`, `nonfinite`; `poor_quadrature` where the weights of an exact rule differ from 1
     by more than the square root of round-off; `poor_sample` where fewer than 1 % of a reweighted sample (or
     10) are effective, or their weights do not average to 1; `biased_sample` where the mean score of 100
-    outcomes or more is beyond 8 standard errors, or that of an exact rule beyond eps^0.5 of its deviation.
-    `Empirical` data are judged by finiteness alone.
+    outcomes or more is beyond 8 standard errors, or that of an exact rule beyond eps^0.5 of its deviation;
+    `irregular` where the two forms differ likewise: kinks, jumps, a support that depends on theta;
+    `tolerance_not_met` where n outcomes do not reach `rtol`. `Empirical` data are judged by finiteness alone.
 
-    **Reference:** Owen (2013), chapter 9 (importance sampling and its effective sample size).
+    **Reference:** Owen (2013), chapter 9 (importance sampling and its effective sample size); White (1982), section 4.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -99,7 +114,12 @@ def fisher_estimate(
 
     ```
     """
-    return raise_unless_successful(model.information_estimate(theta, form, True), throw)
+    if rtol is not None and not rtol > 0.0:
+        raise ValueError(f"rtol must be positive, but is {rtol}.")
+    estimate = model.information_estimate(theta, form, True, rtol)
+    if audit or form == "hessian":
+        estimate = audited(model, theta, estimate)
+    return raise_unless_successful(estimate, throw)
 
 
 def fisher_quadratic(model: AbstractModel, theta: Coordinates, v: Coordinates) -> Float[Array, ""]:

@@ -1,6 +1,7 @@
 """Statistical models: a log-likelihood together with the expectation over what it may observe."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from fimlag._flat import flatten
 from fimlag._results import RESULTS
 from fimlag._types import Coordinates, LogLikelihood, as_field
+from fimlag.information._audit import BartlettGap, gap_over
 from fimlag.information._estimate import (
     FisherEstimate,
     concluded,
@@ -17,7 +19,9 @@ from fimlag.information._estimate import (
     hessian_moments,
     score_moments,
 )
-from fimlag.information._sums import count_outcomes, expectation, log_likelihoods, sum_over_data
+from fimlag.information._propagation import variance_over
+from fimlag.information._root import SquareRoot, root_over
+from fimlag.information._sums import check_dense, count_outcomes, expectation, log_likelihoods, sum_over_data
 
 
 class AbstractModel(eqx.Module):
@@ -30,13 +34,43 @@ class AbstractModel(eqx.Module):
     def smooth(self) -> bool:
         """Whether the expectation is one smooth function of theta, which a metric needs."""
 
+    @property
     @abc.abstractmethod
-    def information_estimate(self, theta: Coordinates, form: str, errors: bool) -> FisherEstimate:
-        """The Fisher information of one observation; without `errors` the dearer standard errors are zero."""
+    def is_expectation(self) -> bool:
+        """Whether the information is an expectation over outcomes, which an audit can check."""
+
+    @abc.abstractmethod
+    def route(self, form: str) -> str:
+        """How the information is computed, in words."""
+
+    @abc.abstractmethod
+    def information_estimate(
+        self, theta: Coordinates, form: str = "score", errors: bool = True, rtol=None
+    ) -> FisherEstimate:
+        """The Fisher information of one observation; without `errors` the dearer standard errors are zero.
+
+        With `rtol` no more outcomes are drawn than meet it. A closed form knows of neither.
+        """
 
     @abc.abstractmethod
     def information_quadratic(self, theta: Coordinates, v: Coordinates) -> tuple[Float[Array, ""], RESULTS]:
         """The squared length $\\mathrm{E}[(\\partial_v \\ell)^2]$ and its result, without a matrix."""
+
+    @abc.abstractmethod
+    def information_roots(self, theta: Coordinates) -> tuple[SquareRoot, ...]:
+        """Square roots whose Gram matrices sum to the information: what is only applied needs no more."""
+
+    @abc.abstractmethod
+    def sampling_variance(self, theta: Coordinates, linear: Callable) -> Array:
+        """The sampling variance of `linear(information)`, in its shape; 0 where the information is exact."""
+
+    @abc.abstractmethod
+    def bartlett_gap(self, theta: Coordinates, directions: Float[Array, "k d"]) -> BartlettGap:
+        """Score form less Hessian form along directions, for a model that `is_expectation`."""
+
+    @abc.abstractmethod
+    def independent(self, number) -> "AbstractModel | None":
+        """The model with random draws of its own for each number; None where it has but one sample."""
 
     @abc.abstractmethod
     def joint_log_likelihood(self, theta: Coordinates, data: PyTree[ArrayLike]) -> Float[Array, ""]:
@@ -47,7 +81,19 @@ class AbstractModel(eqx.Module):
         """The Fisher information of an experiment of the data's size, shape (d, d)."""
 
 
-class StatisticalModel(AbstractModel):
+class AbstractDensity(AbstractModel):
+    """A model whose data are independent observations of one density, stacked along axis 0."""
+
+    def joint_log_likelihood(self, theta, data):
+        """The sum of the log-likelihoods of the observations."""
+        return sum_over_data(lambda x: log_likelihoods(self.log_likelihood, theta, x), data)
+
+    def joint_information(self, theta, data):
+        """The information of as many observations as the data hold: n times that of one."""
+        return count_outcomes(data, "data") * self.information_estimate(theta, errors=False).checked_value
+
+
+class StatisticalModel(AbstractDensity):
     r"""Independent observations of one density, with the rule that takes its expectations.
 
     $$x \sim p(x \mid \theta) = e^{\ell(\theta, x)}$$
@@ -85,17 +131,28 @@ class StatisticalModel(AbstractModel):
         """Whether the rule is one smooth function of theta."""
         return getattr(self.expectation, "smooth", True)
 
-    def information_estimate(self, theta, form="score", errors=True):
+    @property
+    def is_expectation(self) -> bool:
+        """Whether the rule follows the density: observed data need not."""
+        return getattr(self.expectation, "centred", True)
+
+    def route(self, form: str) -> str:
+        """How the information is computed, in words."""
+        return f"{form} form over {type(self.expectation).__name__}"
+
+    def information_estimate(self, theta, form="score", errors=True, rtol=None):
         """The Fisher information of one observation."""
         vector, structure = flatten(theta, "theta")
-        errors = errors and getattr(self.expectation, "sample_size", None) is not None
+        check_dense(vector)
+        sampled = getattr(self.expectation, "sample_size", None) is not None
+        errors = (errors or rtol is not None) and sampled
         if form == "score":
-            moments = score_moments(self.expectation, self.log_likelihood, vector, structure, errors)
+            moments = score_moments(self.expectation, self.log_likelihood, vector, structure, errors, rtol)
         elif form == "hessian":
-            moments = hessian_moments(self.expectation, self.log_likelihood, vector, structure, errors)
+            moments = hessian_moments(self.expectation, self.log_likelihood, vector, structure, errors, rtol)
         else:
             raise ValueError(f"form must be 'score' or 'hessian', but is {form!r}.")
-        return concluded(self.expectation, moments, form)
+        return concluded(self.expectation, moments, self.route(form), rtol)
 
     def information_quadratic(self, theta, v):
         """The squared length of v, by one directional derivative of each log-likelihood."""
@@ -110,13 +167,25 @@ class StatisticalModel(AbstractModel):
             return gram_moments(slopes[:, None], weights, errors=False)
 
         moments = expectation(self.expectation, self.log_likelihood, structure.unflatten(vector), part)
-        estimate = concluded(self.expectation, moments, "score")
+        estimate = concluded(self.expectation, moments, self.route("score"))
         return estimate.value[0, 0], estimate.result
 
-    def joint_log_likelihood(self, theta, data):
-        """The sum of the log-likelihoods of data stacked along axis 0."""
-        return sum_over_data(lambda x: log_likelihoods(self.log_likelihood, theta, x), data)
+    def information_roots(self, theta):
+        """One root: a row $\\sqrt{w}\\, s$ for each weighted outcome."""
+        return (root_over(self.expectation, self.log_likelihood, theta),)
 
-    def joint_information(self, theta, data):
-        """The information of as many observations as the data hold: n times that of one."""
-        return count_outcomes(data, "data") * self.information_estimate(theta, "score", False).checked_value
+    def sampling_variance(self, theta, linear):
+        """The variance of the mean of `linear(w s s^T)` over the sample."""
+        return variance_over(self.expectation, self.log_likelihood, theta, linear)
+
+    def bartlett_gap(self, theta, directions):
+        """The gap, by the rule."""
+        return gap_over(self.expectation, self.log_likelihood, theta, directions)
+
+    def independent(self, number):
+        """The model with the rule's own draws for each number."""
+        if getattr(self.expectation, "sample_size", None) is None:
+            return self
+        if not hasattr(self.expectation, "independent"):
+            return None
+        return StatisticalModel(self.log_likelihood, self.expectation.independent(number))

@@ -13,14 +13,20 @@ from fimlag._types import Coordinates, LogLikelihood, Outcomes
 BLOCK = 8192
 """Outcomes in one block at most: the size at which the scan over blocks is fastest and memory small."""
 
+DENSE_LIMIT = 2**33
+"""Bytes that a dense matrix may take."""
 
-def expectation(rule, log_likelihood: LogLikelihood, theta: Coordinates, integrand: Callable):
+
+def expectation(
+    rule, log_likelihood: LogLikelihood, theta: Coordinates, integrand: Callable, enough: Callable | None = None
+):
     r"""The sum of `integrand(x, weights)` over the rule's blocks: how every expectation is taken.
 
     Blocks beyond the first are scanned and rematerialised, so memory does not grow with their number, forward
     or backward.
 
     **Arguments:** `integrand(x, weights)`: any pytree of sums over ONE block of outcomes `x` with `weights`.
+    `enough(sums)`: whether the sums so far suffice; blocks after that are not visited.
 
     **Returns:** the pytree, summed.
     """
@@ -28,21 +34,29 @@ def expectation(rule, log_likelihood: LogLikelihood, theta: Coordinates, integra
     def part(block):
         return integrand(*rule.outcomes(log_likelihood, theta, block))
 
-    return sum_blocks(part, rule.blocks)
+    return sum_blocks(part, rule.blocks, enough)
 
 
-def sum_blocks(part: Callable, blocks: int):
-    """`part(0) + ... + part(blocks - 1)`, each rematerialised; the parts are pytrees of equal shapes."""
+def sum_blocks(part: Callable, blocks: int, enough: Callable | None = None):
+    """`part(0) + ... + part(blocks - 1)`, each rematerialised, or as many as are `enough`.
+
+    The parts are pytrees of equal shapes.
+    """
     if blocks == 1:
         return part(0)
     rematerialised = jax.checkpoint(part, prevent_cse=False)  # pyright: ignore[reportPrivateImportUsage]
 
-    def add(total, block):
-        return jax.tree_util.tree_map(jnp.add, total, rematerialised(block)), None
+    def added(total, block):
+        return jax.tree_util.tree_map(jnp.add, total, rematerialised(block))
+
+    def step(total, block):
+        if enough is None:
+            return added(total, block), None
+        return jax.lax.cond(enough(total), lambda total, _: total, added, total, block), None
 
     shapes = jax.eval_shape(part, jnp.zeros((), jnp.arange(1).dtype))
     zero = jax.tree_util.tree_map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    return jax.lax.scan(add, zero, jnp.arange(blocks))[0]
+    return jax.lax.scan(step, zero, jnp.arange(blocks))[0]
 
 
 def sum_over_data(values: Callable, data: PyTree[ArrayLike], block_size: int = BLOCK):
@@ -117,9 +131,22 @@ def dtype_of(theta: Coordinates):
     return flatten(theta, "theta")[0].dtype
 
 
-def count_blocks(n: int) -> int:
-    """How many equal blocks n outcomes fall into."""
-    return math.ceil(n / BLOCK)
+def count_blocks(n: int, chunk: int = BLOCK) -> int:
+    """How many blocks of at most `chunk` n outcomes fall into."""
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, but is {chunk}.")
+    return math.ceil(n / chunk)
+
+
+def check_dense(vector: Float[Array, " d"]) -> None:
+    """A `ValueError` where the (d, d) matrix of these parameters would not fit."""
+    size = vector.size**2 * vector.dtype.itemsize
+    if size > DENSE_LIMIT:
+        raise ValueError(
+            f"The dense Fisher matrix of {vector.size} parameters would take {size / 2**30:.0f} GiB. Use "
+            "fisher_operator(model, theta) for products, diagonal, damped solves, spectrum and log-determinant, or "
+            "fisher_quadratic(model, theta, v) for one squared length."
+        )
 
 
 def _column(live, leaf):

@@ -1,0 +1,124 @@
+"""Square roots of the information: what products, spectra and solves are made of."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from fimlag._flat import Structure, flatten
+from fimlag._types import Coordinates, LogLikelihood
+from fimlag.information._sums import sum_blocks
+
+FEW_ROWS = 4
+"""Rows a parameter that are kept as they are."""
+
+
+class SquareRoot(eqx.Module):
+    r"""Whitened outputs whose Jacobian is a square root of the information at one point.
+
+    $$I(\theta) = \sum_i J_i^\top J_i, \qquad J_i = \partial_\theta\, g(\theta, x_i)$$
+
+    **Attributes:** `of_item(vector, item)`: the outputs g of ONE item, shape (r,); `block(b)`: the items of block b,
+    stacked along axis 0; `blocks`: how many blocks; `vector`: the point, flat, shape (d,); `structure`: the caller's.
+    Only the derivative of g at the point has a meaning: what g holds beside is frozen there.
+    """
+
+    of_item: Callable
+    block: Callable
+    blocks: int = eqx.field(static=True)
+    vector: Float[Array, " d"]
+    structure: Structure
+
+    def outputs(self, vector: Float[Array, " d"], items: PyTree[Array]) -> Float[Array, "n r"]:
+        """The outputs of each of the items."""
+        return jax.vmap(self.of_item, (None, 0))(vector, items)
+
+    def jacobian(self, items: PyTree[Array]) -> Float[Array, "n r d"]:
+        """The rows of the root that belong to the items, a matrix for each."""
+        outputs = jax.eval_shape(self.outputs, self.vector, items).shape[1]
+        derivative = jax.jacrev if outputs < self.vector.size else jax.jacfwd
+        return jax.vmap(derivative(self.of_item), (None, 0))(self.vector, items)
+
+    def sum_over_blocks(self, part: Callable):
+        """The sum over the blocks of `part(items)`, each rematerialised."""
+        return sum_blocks(lambda number: part(self.block(number)), self.blocks)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, those of weight 0 in the last block included."""
+        items = jax.eval_shape(self.block, 0)
+        shape = jax.eval_shape(self.outputs, self.vector, items).shape
+        return self.blocks * shape[0] * shape[1]
+
+
+def root_over(rule, log_likelihood: LogLikelihood, theta: Coordinates) -> SquareRoot:
+    """The root of a density: each weighted outcome brings the row $\\sqrt{w}\\, s$."""
+    vector, structure = flatten(theta, "theta")
+    point = structure.unflatten(vector)
+    return SquareRoot(
+        of_item=_WeightedLikelihood(log_likelihood, structure),
+        block=_WeightedOutcomes(rule, log_likelihood, point),
+        blocks=rule.blocks,
+        vector=vector,
+        structure=structure,
+    )
+
+
+def factored_root(factor: Float[Array, "d r"], vector: Float[Array, " d"], structure: Structure) -> SquareRoot:
+    """The root of a matrix given as $R R^\\top$: one item, the r rows of $R^\\top$."""
+    return SquareRoot(_transposed_times, _Alone(factor), 1, vector, structure)
+
+
+def dense_factor(roots: tuple[SquareRoot, ...]) -> Float[Array, "d r"]:
+    """A factor R of the information of FEW parameters, $R R^\\top$: the rows themselves, or d made from many."""
+    rows = [_dense_rows(root) for root in roots]
+    size = roots[0].vector.size
+    if sum(block.shape[0] for block in rows) <= FEW_ROWS * size:
+        return jnp.concatenate(rows).T
+    return cholesky_root(sum((block.T @ block for block in rows), start=jnp.zeros((size, size), rows[0].dtype)))
+
+
+def _dense_rows(root: SquareRoot) -> Float[Array, "rows d"]:
+    blocks = [root.jacobian(root.block(number)) for number in range(root.blocks)]
+    return jnp.reshape(jnp.stack(blocks), (-1, root.vector.size))
+
+
+def cholesky_root(information: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    """The factor R of a positive definite matrix $R R^\\top$; NaN where it is not."""
+    return jnp.linalg.cholesky(information)
+
+
+class _WeightedLikelihood(eqx.Module):
+    log_likelihood: Callable
+    structure: Structure
+
+    def __call__(self, vector, item):
+        x, root_weight = item
+        return jnp.reshape(root_weight * self.log_likelihood(self.structure.unflatten(vector), x), (1,))
+
+
+class _WeightedOutcomes(eqx.Module):
+    rule: Any
+    log_likelihood: Callable
+    theta: Coordinates
+
+    def __call__(self, number):
+        x, weights = self.rule.outcomes(self.log_likelihood, self.theta, number)
+        positive = weights > 0.0
+        return x, jnp.where(positive, jnp.sqrt(jnp.where(positive, weights, 1.0)), 0.0)
+
+
+class _Alone(eqx.Module):
+    """The only block of a root of one item."""
+
+    item: PyTree[Array]
+
+    def __call__(self, number):
+        return jax.tree_util.tree_map(lambda leaf: leaf[None], self.item)
+
+
+def _transposed_times(vector, factor):
+    return factor.T @ vector
