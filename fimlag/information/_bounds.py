@@ -5,33 +5,43 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from fimlag.information._definite import check_square, whitened
+
 
 def cramer_rao_bound(
     information: Inexact[Array, "d d"],
     transform_jacobian: Inexact[Array, "m k"] | None = None,
     bias_jacobian: Inexact[Array, "m k"] | None = None,
     nuisance=None,
+    constraint_jacobian: Inexact[Array, "c d"] | None = None,
 ) -> Float[Array, "m m"]:
     r"""The smallest covariance that an estimator can have: the Cramér-Rao bound.
 
-    $$\operatorname{Cov}(\hat\psi) \succeq (G + B)\, I^{-1} (G + B)^\top, \qquad
+    $$\operatorname{Cov}(\hat\psi) \succeq (G + B)\, P\, (G + B)^\top, \qquad
     G = \partial\psi / \partial\theta, \quad B = \partial\,\mathrm{bias} / \partial\theta$$
 
-    With nuisance parameters $I$ is replaced by the efficient information of the others,
-    $I_{ii} - I_{in} I_{nn}^{-1} I_{ni}$: not knowing them never lowers the bound.
+    $P$ is $I^{-1}$. With nuisance parameters $I$ is replaced by the efficient information of the others, see
+    `efficient_information`: not knowing them never lowers the bound. With constraints $c(\theta) = 0$ of
+    Jacobian $C$, met by the parameters and by the estimator,
+
+    $$P = U (U^\top I U)^{-1} U^\top, \qquad C U = 0,$$
+
+    with the columns of $U$ a basis of the directions left free: $I$ itself may then be singular.
 
     **Arguments:** `information`: the information of the whole experiment, shape (d, d). `transform_jacobian`:
     G of the estimated quantity, shape (m, k), identity if left out; k = d less the nuisance parameters.
     `bias_jacobian`: B, shape (m, k), zero if left out. `nuisance`: indices, or a mask of shape (d,), of the
-    parameters that are unknown and not estimated.
+    parameters that are unknown and not estimated. `constraint_jacobian`: C, shape (c, d), of independent
+    constraints on all d parameters, nuisances included.
 
-    **Returns:** the bound, a covariance matrix, shape (m, m); NaN where the information is not positive
-    definite to working precision.
+    **Returns:** the bound, a covariance matrix, shape (m, m); NaN where the information of the directions left
+    free is not positive definite to working precision, or the constraints are not independent.
 
-    **Raises:** `ValueError` for shapes that do not fit, indices out of range, or no parameter left to
-    estimate.
+    **Raises:** `ValueError` for shapes that do not fit, indices out of range, no parameter left to estimate, or
+    as many constraints as parameters.
 
-    **Reference:** Lehmann & Casella (1998), theorem 2.6.6; Cox & Reid (1987) for nuisance parameters.
+    **Reference:** Lehmann & Casella (1998), theorem 2.6.6; Cox & Reid (1987) for nuisance parameters; Stoica &
+    Ng (1998), eq. 11, for constraints.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -41,40 +51,93 @@ def cramer_rao_bound(
     ```
     """
     information = jnp.asarray(information)
-    if information.ndim != 2 or information.shape[0] != information.shape[1]:
-        raise ValueError(f"information must be a square matrix, but has shape {information.shape}.")
-    if nuisance is not None:
-        information = _efficient_information(information, _nuisance_mask(nuisance, information.shape[0]))
-    sensitivity = _sensitivity(information, transform_jacobian, bias_jacobian)
-    whitened = _whitened(information, sensitivity.T)
-    return whitened.T @ whitened
+    check_square(information, "information")
+    mask = _nuisance_mask([] if nuisance is None else nuisance, information.shape[0])
+    if constraint_jacobian is None:
+        information = _without(information, mask)
+        sensitivity = _sensitivity(information.shape[0], information.dtype, transform_jacobian, bias_jacobian)
+        root = whitened(information, sensitivity.T)
+    else:
+        interest = np.flatnonzero(~mask)
+        sensitivity = _sensitivity(interest.size, information.dtype, transform_jacobian, bias_jacobian)
+        free = _free_directions(constraint_jacobian, information)
+        root = whitened(_along(free, information), (sensitivity @ free[interest]).T)
+    return root.T @ root
 
 
-def _efficient_information(information, mask):
-    """The information of the parameters outside `mask` once those inside are unknown: a Schur complement."""
+def efficient_information(information: Inexact[Array, "d d"], nuisance) -> Float[Array, "k k"]:
+    r"""The information about some parameters where the others are unknown too: a Schur complement.
+
+    $$I_{ii} - I_{in}\, I_{nn}^{-1}\, I_{ni}$$
+
+    Its inverse is the block of $I^{-1}$ that belongs to the parameters of interest.
+
+    **Arguments:** `information`: shape (d, d). `nuisance`: indices, or a mask of shape (d,), of the parameters
+    that are unknown and not estimated.
+
+    **Returns:** the matrix of the k others, in their order, shape (k, k); NaN where the information of the
+    nuisances is not positive definite to working precision.
+
+    **Raises:** `ValueError` for a matrix that is not square, indices out of range, or no parameter left.
+
+    **Reference:** Bickel, Klaassen, Ritov & Wellner (1993), section 2.4; Cox & Reid (1987).
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> print(fl.efficient_information(jnp.array([[2.0, 1.0], [1.0, 1.0]]), nuisance=[1]))
+    [[1.]]
+
+    ```
+    """
+    information = jnp.asarray(information)
+    check_square(information, "information")
+    return _without(information, _nuisance_mask(nuisance, information.shape[0]))
+
+
+def _without(information, mask):
     interest, nuisance = np.flatnonzero(~mask), np.flatnonzero(mask)
     if nuisance.size == 0:
         return information
-    block = information[np.ix_(nuisance, nuisance)]
-    whitened = _whitened(block, information[np.ix_(nuisance, interest)])
-    return information[np.ix_(interest, interest)] - whitened.T @ whitened
+    root = whitened(information[np.ix_(nuisance, nuisance)], information[np.ix_(nuisance, interest)])
+    return information[np.ix_(interest, interest)] - root.T @ root
 
 
-def _whitened(information, columns):
-    """$L^{-1} C$ with $I = L L^\\top$; NaN where a pivot is lost in round-off."""
-    factor = jnp.linalg.cholesky(information)
-    # A squared pivot over the diagonal is one minus the share of a score that the earlier ones explain.
-    unexplained = jnp.diag(factor) ** 2 / jnp.diag(information)
-    definite = jnp.all(unexplained > information.shape[0] * float(jnp.finfo(factor.dtype).eps))
-    whitened = jax.scipy.linalg.solve_triangular(factor, columns, lower=True)
-    return jnp.where(definite, whitened, jnp.nan)
-
-
-def _sensitivity(information, transform_jacobian, bias_jacobian):
+def _free_directions(constraint_jacobian, information):
+    """A basis of the null space of C, shape (d, d - c); NaN where the constraints are not independent."""
     size = information.shape[0]
+    jacobian = jnp.asarray(constraint_jacobian, information.dtype)
+    if jacobian.ndim != 2 or jacobian.shape[1] != size or not 0 < jacobian.shape[0] < size:
+        raise ValueError(
+            f"constraint_jacobian must have shape (c, {size}) with fewer constraints than parameters, but has "
+            f"shape {jacobian.shape}."
+        )
+    # In units of one standard error the parameters, and with them the digits of the basis, are comparable.
+    diagonal = jax.lax.stop_gradient(jnp.diag(information))
+    units = jnp.where(diagonal > 0.0, jax.lax.rsqrt(jnp.where(diagonal > 0.0, diagonal, 1.0)), 1.0)
+    scaled = jacobian * units[None, :]
+    scaled = scaled / jax.lax.stop_gradient(jnp.linalg.norm(scaled, axis=1, keepdims=True))
+    _, spread, directions = jnp.linalg.svd(jax.lax.stop_gradient(scaled), full_matrices=True)
+    independent = spread[-1] > size * float(jnp.finfo(scaled.dtype).eps) * spread[0]
+    basis = directions[jacobian.shape[0] :].T
+    # Held constant and projected anew, the basis spans the null space under derivatives of every order, and the
+    # bound depends on nothing but its span.
+    basis = basis - scaled.T @ jnp.linalg.solve(scaled @ scaled.T, scaled @ basis)
+    return jnp.where(independent, units[:, None] * basis, jnp.nan)
+
+
+def _along(free, information):
+    """$U^\\top I U$; NaN where what is left of a direction's information is the round-off of its terms."""
+    reduced = free.T @ information @ free
+    terms = jnp.abs(free).T @ jnp.abs(information) @ jnp.abs(free)
+    floor = information.shape[0] * float(jnp.finfo(information.dtype).eps)
+    seen = jnp.all(jnp.diag(reduced) > floor * jnp.diag(terms))
+    return jnp.where(seen, reduced, jnp.nan)
+
+
+def _sensitivity(size, dtype, transform_jacobian, bias_jacobian):
     if transform_jacobian is None:
-        transform_jacobian = jnp.eye(size, dtype=information.dtype)
-    transform_jacobian = jnp.asarray(transform_jacobian, information.dtype)
+        transform_jacobian = jnp.eye(size, dtype=dtype)
+    transform_jacobian = jnp.asarray(transform_jacobian, dtype)
     if transform_jacobian.ndim != 2 or transform_jacobian.shape[1] != size:
         raise ValueError(
             f"transform_jacobian must have shape (m, {size}), a column for each parameter that is not a "
@@ -82,7 +145,7 @@ def _sensitivity(information, transform_jacobian, bias_jacobian):
         )
     if bias_jacobian is None:
         return transform_jacobian
-    bias_jacobian = jnp.asarray(bias_jacobian, information.dtype)
+    bias_jacobian = jnp.asarray(bias_jacobian, dtype)
     if bias_jacobian.shape != transform_jacobian.shape:
         raise ValueError(
             f"bias_jacobian must have shape {transform_jacobian.shape}, but has shape {bias_jacobian.shape}."
