@@ -23,8 +23,10 @@ from fimlag.information import (
     fisher_estimate as fisher_estimate,
     fisher_information as fisher_information,
     fisher_quadratic as fisher_quadratic,
+    godambe_information as godambe_information,
     merge_estimates as merge_estimates,
     observed_information as observed_information,
+    sandwich_covariance as sandwich_covariance,
     score as score,
 )
 

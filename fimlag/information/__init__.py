@@ -25,3 +25,7 @@ from fimlag.information._merge import merge_estimates as merge_estimates
 from fimlag.information._model import AbstractModel as AbstractModel, StatisticalModel as StatisticalModel
 from fimlag.information._propagation import DerivedEstimate as DerivedEstimate, derived_estimate as derived_estimate
 from fimlag.information._quadrature import Quadrature as Quadrature
+from fimlag.information._sandwich import (
+    godambe_information as godambe_information,
+    sandwich_covariance as sandwich_covariance,
+)

@@ -7,10 +7,14 @@ from jaxtyping import Array, Float, Inexact
 
 def definite_factor(matrix: Inexact[Array, "d d"]) -> Float[Array, "d d"]:
     """The Cholesky factor; NaN in every entry where a pivot is lost in round-off."""
+    size = matrix.shape[0]
     factor = jnp.linalg.cholesky(matrix)
-    # A squared pivot over the diagonal is one minus the share of a score that the earlier ones explain.
-    unexplained = jnp.diag(factor) ** 2 / jnp.diag(matrix)
-    definite = jnp.all(unexplained > matrix.shape[0] * float(jnp.finfo(factor.dtype).eps))
+    # A pivot, over its diagonal entry, is the share of a score that the earlier ones leave unexplained. Its round-off
+    # is at most (1 + |w|)^2 d eps, where w explains the score by the earlier ones; (-w, 1) over the pivot's root is a
+    # row of this inverse (Higham 2002, theorem 10.3).
+    scales = jnp.diag(jnp.sqrt(jnp.diag(matrix)))
+    rows = jnp.sum(jnp.abs(jax.scipy.linalg.solve_triangular(factor, scales, lower=True)), axis=1)
+    definite = jnp.max(rows) ** 2 * (size * float(jnp.finfo(factor.dtype).eps)) < 1.0
     return jnp.where(definite, factor, jnp.nan)
 
 

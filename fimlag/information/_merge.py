@@ -40,8 +40,8 @@ def merge_estimates(first: FisherEstimate, second: FisherEstimate) -> FisherEsti
     """
     if first.value.shape != second.value.shape or first.route != second.route:
         raise ValueError(
-            f"Only estimates of one matrix by one rule merge, but they are {first.value.shape} by the {first.route} and "
-            f"{second.value.shape} by the {second.route}."
+            f"Only estimates of one matrix by one rule merge, but they are {first.value.shape} by the {first.route} "
+            f"and {second.value.shape} by the {second.route}."
         )
     one, two = first.certificate, second.certificate
     n = one.outcomes + two.outcomes

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from fimlag._flat import Structure, flatten
-from fimlag._types import Coordinates, LogLikelihood
+from fimlag._types import Coordinates, LogLikelihood, as_field
 from fimlag.information._sums import sum_blocks
 
 FEW_ROWS = 4
@@ -46,6 +46,15 @@ class SquareRoot(eqx.Module):
         """The sum over the blocks of `part(items)`, each rematerialised."""
         return sum_blocks(lambda number: part(self.block(number)), self.blocks)
 
+    def quadratic(self, direction: Float[Array, " d"]) -> Float[Array, ""]:
+        """The squared length of a direction, $|J v|^2$."""
+
+        def part(items):
+            along = jax.jvp(lambda vector: self.outputs(vector, items), (self.vector,), (direction,))[1]
+            return jnp.sum(along**2)
+
+        return self.sum_over_blocks(part)
+
     @property
     def rows(self) -> int:
         """The number of rows, those of weight 0 in the last block included."""
@@ -67,9 +76,14 @@ def root_over(rule, log_likelihood: LogLikelihood, theta: Coordinates) -> Square
     )
 
 
+def single_item(of_item: Callable, item: PyTree[Array], vector: Float[Array, " d"], structure: Structure) -> SquareRoot:
+    """The root of outputs that come from one item alone."""
+    return SquareRoot(as_field(of_item), _Alone(item), 1, vector, structure)
+
+
 def factored_root(factor: Float[Array, "d r"], vector: Float[Array, " d"], structure: Structure) -> SquareRoot:
-    """The root of a matrix given as $R R^\\top$: one item, the r rows of $R^\\top$."""
-    return SquareRoot(_transposed_times, _Alone(factor), 1, vector, structure)
+    """The root of a matrix given as $R R^\\top$: the r rows of $R^\\top$."""
+    return single_item(_transposed_times, factor, vector, structure)
 
 
 def dense_factor(roots: tuple[SquareRoot, ...]) -> Float[Array, "d r"]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact, PyTree
 
-from fimlag._flat import flatten
+from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, LogLikelihood, Outcomes
 
 BLOCK = 8192
@@ -68,6 +68,24 @@ def sum_over_data(values: Callable, data: PyTree[ArrayLike], block_size: int = B
         return jax.tree_util.tree_map(
             lambda leaf: jnp.sum(jnp.where(_column(inside, leaf), leaf, 0.0), axis=0), values(x)
         )
+
+    return sum_blocks(part, blocks)
+
+
+def sum_over_scores(
+    log_likelihood: LogLikelihood,
+    vector: Float[Array, " d"],
+    structure: Structure,
+    labelled: tuple[PyTree[ArrayLike], Array],
+    statistic: Callable,
+):
+    """The sum over blocks of stacked `(data, labels)` of `statistic(scores, labels)`; scores beyond the data are 0."""
+    blocks = math.ceil(count_outcomes(labelled, "data") / BLOCK)
+
+    def part(block):
+        (x, labels), inside = take_block(labelled, blocks, block)
+        scores = jax.vmap(jax.grad(lambda p, x: log_likelihood(structure.unflatten(p), x)), (None, 0))(vector, x)
+        return statistic(jnp.where(inside[:, None], scores, 0.0), labels)
 
     return sum_blocks(part, blocks)
 

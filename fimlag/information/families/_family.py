@@ -7,13 +7,12 @@ from jaxtyping import Array, Float
 
 from fimlag._flat import flatten
 from fimlag._types import RealScalarLike
-from fimlag.information._audit import BartlettGap
-from fimlag.information._estimate import exact_estimate
-from fimlag.information._model import AbstractDensity, StatisticalModel
+from fimlag.information._closed import AbstractClosedModel
+from fimlag.information._model import StatisticalModel
 from fimlag.information._root import cholesky_root, factored_root
 
 
-class AbstractFamily(AbstractDensity):
+class AbstractFamily(AbstractClosedModel):
     """A family of distributions: a model whose Fisher matrix is known in closed form, and is used.
 
     Outside its domain of parameters the log-likelihood is NaN. `.model` is the same density as a `StatisticalModel`,
@@ -42,47 +41,14 @@ class AbstractFamily(AbstractDensity):
         """The statistical model: everything about it follows from the log-likelihood alone."""
         return StatisticalModel(self.log_likelihood, self.expectation)
 
-    @property
-    def smooth(self) -> bool:
-        """Whether the information is one smooth function of theta: it is."""
-        return True
-
-    @property
-    def is_expectation(self) -> bool:
-        """Whether the information is an expectation: it is a formula."""
-        return False
-
     def route(self, form: str) -> str:
         """How the information is computed, in words."""
         return f"closed form of {type(self).__name__}"
-
-    def information_estimate(self, theta, form="score", errors=True, rtol=None):
-        """The closed Fisher matrix, whatever the form."""
-        return exact_estimate(self.fisher(theta), self.route(form))
-
-    def information_quadratic(self, theta, v):
-        """The squared length of v in the closed Fisher matrix."""
-        vector = flatten(v, "v")[0]
-        estimate = self.information_estimate(theta)
-        return vector @ estimate.value @ vector, estimate.result
 
     def information_roots(self, theta):
         """The factor of the closed Fisher matrix."""
         vector, structure = flatten(theta, "theta")
         return (factored_root(self.fisher_root(theta), vector, structure),)
-
-    def sampling_variance(self, theta, linear):
-        """Zero: the matrix is exact."""
-        return jnp.zeros_like(linear(self.fisher(theta)))
-
-    def bartlett_gap(self, theta, directions):
-        """Zero: the closed form is no expectation."""
-        zero = jnp.zeros(directions.shape[0], directions.dtype)
-        return BartlettGap(zero, zero, jnp.einsum("ki,ij,kj->k", directions, self.fisher(theta), directions))
-
-    def independent(self, number):
-        """The family itself: it draws nothing."""
-        return self
 
 
 def positive(value: RealScalarLike) -> Float[Array, ""]:
