@@ -21,8 +21,10 @@ from fimlag.information._fisher import (
     observed_information as observed_information,
     score as score,
 )
+from fimlag.information._gaussian import GaussianModel as GaussianModel
 from fimlag.information._merge import merge_estimates as merge_estimates
 from fimlag.information._model import AbstractModel as AbstractModel, StatisticalModel as StatisticalModel
+from fimlag.information._product import ProductModel as ProductModel
 from fimlag.information._propagation import DerivedEstimate as DerivedEstimate, derived_estimate as derived_estimate
 from fimlag.information._quadrature import Quadrature as Quadrature
 from fimlag.information._sandwich import (

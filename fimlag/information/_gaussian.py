@@ -57,16 +57,20 @@ class GaussianModel(AbstractClosedModel):
         self.mean = mean if mean is None else as_field(mean) if callable(mean) else jnp.asarray(mean)
         self.covariance = as_field(covariance) if callable(covariance) else jnp.asarray(covariance)
 
-    def log_likelihood(self, theta: Coordinates, x: Float[Array, " n"]) -> Float[Array, ""]:
+    def log_likelihood(self, theta: Coordinates, x) -> Float[Array, ""]:
         """The log-density of ONE vector y (nats)."""
-        factor = _Factor(self._covariance_at(theta))
-        mean = self._mean_at(theta)
-        residual = jnp.asarray(x) if mean is None else x - mean
-        if jnp.ndim(residual) != 1 or residual.shape[0] != factor.size(residual.shape[0]):
+        factor, mean, x = _Factor(self._covariance_at(theta)), self._mean_at(theta), jnp.asarray(x)
+        sizes = {
+            x.shape,
+            *([] if mean is None else [mean.shape]),
+            *([factor.root.shape[:1]] if factor.root.ndim else []),
+        }
+        if x.ndim != 1 or len(sizes) > 1:
             raise ValueError(
-                f"One observation is a vector, shape ({factor.size(0) or 'n'},), but the residual has shape "
-                f"{jnp.shape(residual)}. Stack observations along axis 0: a single one is y[None]."
+                f"One observation must be a vector of the length of mean and covariance, but has shape {x.shape}; the "
+                f"lengths are {sorted(sizes)}. Data are stacked along axis 0: a single observation is y[None]."
             )
+        residual = x if mean is None else x - mean
         n = residual.shape[0]
         return -0.5 * (jnp.sum(factor.whiten(residual) ** 2) + factor.log_determinant(n) + n * math.log(2.0 * math.pi))
 

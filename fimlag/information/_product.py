@@ -5,7 +5,7 @@ from functools import reduce
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from fimlag._results import RESULTS
 from fimlag._types import Coordinates
@@ -41,7 +41,7 @@ class ProductModel(AbstractModel):
 
     models: tuple[AbstractModel, ...]
 
-    def __init__(self, *models: AbstractModel):
+    def __init__(self, *models):
         if not models:
             raise ValueError("A product needs at least one model.")
         for model in models:
@@ -49,7 +49,7 @@ class ProductModel(AbstractModel):
                 raise TypeError(f"Each part of a product must be a model, but {type(model).__name__} came.")
         self.models = tuple(model.independent(number) or model for number, model in enumerate(models))
 
-    def log_likelihood(self, theta: Coordinates, x: tuple) -> Float[Array, ""]:
+    def log_likelihood(self, theta: Coordinates, x) -> Float[Array, ""]:
         """The log-likelihood of one observation of each part."""
         return _sum(model.log_likelihood(theta, part) for model, part in self._with(x))
 
@@ -112,11 +112,11 @@ class ProductModel(AbstractModel):
         parts = [part for model in self.models if (part := model.independent(number)) is not None]
         return ProductModel(*parts) if len(parts) == len(self.models) else None
 
-    def joint_log_likelihood(self, theta: Coordinates, data: tuple[PyTree, ...]):
+    def joint_log_likelihood(self, theta: Coordinates, data):
         """The log-likelihood of the data of all parts."""
         return _sum(model.joint_log_likelihood(theta, part) for model, part in self._with(data))
 
-    def joint_information(self, theta: Coordinates, data: tuple[PyTree, ...]):
+    def joint_information(self, theta: Coordinates, data):
         """The sum of the information of the parts' experiments."""
         return _sum(model.joint_information(theta, part) for model, part in self._with(data))
 
