@@ -17,6 +17,7 @@ from fimlag.information import (
     Quadrature as Quadrature,
     Reparametrised as Reparametrised,
     StatisticalModel as StatisticalModel,
+    berry_curvature as berry_curvature,
     cramer_rao_bound as cramer_rao_bound,
     derived_estimate as derived_estimate,
     efficient_information as efficient_information,
@@ -28,6 +29,8 @@ from fimlag.information import (
     godambe_information as godambe_information,
     merge_estimates as merge_estimates,
     observed_information as observed_information,
+    quantum_fisher_information as quantum_fisher_information,
+    quantum_geometric_tensor as quantum_geometric_tensor,
     sandwich_covariance as sandwich_covariance,
     score as score,
 )

@@ -27,6 +27,11 @@ from fimlag.information._model import AbstractModel as AbstractModel, Statistica
 from fimlag.information._product import ProductModel as ProductModel
 from fimlag.information._propagation import DerivedEstimate as DerivedEstimate, derived_estimate as derived_estimate
 from fimlag.information._quadrature import Quadrature as Quadrature
+from fimlag.information._quantum import (
+    berry_curvature as berry_curvature,
+    quantum_fisher_information as quantum_fisher_information,
+    quantum_geometric_tensor as quantum_geometric_tensor,
+)
 from fimlag.information._sandwich import (
     godambe_information as godambe_information,
     sandwich_covariance as sandwich_covariance,
