@@ -5,5 +5,6 @@ from fimlag.information.families._discrete import (
     Categorical as Categorical,
     Poisson as Poisson,
 )
+from fimlag.information.families._interval import Beta as Beta
 from fimlag.information.families._location_scale import Normal as Normal
-from fimlag.information.families._positive import Beta as Beta, Exponential as Exponential, Gamma as Gamma
+from fimlag.information.families._positive import Exponential as Exponential, Gamma as Gamma

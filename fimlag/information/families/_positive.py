@@ -60,7 +60,7 @@ class Gamma(AbstractFamily):
 
     @property
     def expectation(self) -> Quadrature:
-        return Quadrature(0.0, math.inf, location=_mean_of_gamma, scale=_deviation_of_gamma)
+        return Quadrature(0.0, math.inf, location=_location_of_gamma, scale=_scale_of_gamma)
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         shape, rate = (positive(value) for value in pair(theta))
@@ -68,52 +68,14 @@ class Gamma(AbstractFamily):
         return jnp.stack([jnp.stack([polygamma(1, shape), cross]), jnp.stack([cross, shape / rate**2])])
 
 
-class Beta(AbstractFamily):
-    r"""The beta distribution on $(0, 1)$, $\theta = (a, b)$.
-
-    $$\ell = (a - 1) \log x + (b - 1) \log(1 - x) - \log B(a, b), \qquad
-    I = \begin{pmatrix} \psi'(a) & 0 \\ 0 & \psi'(b) \end{pmatrix} - \psi'(a + b)$$
-
-    Domain: $a, b > 0$. Where $b < 1$ the density is infinite at 1, and round-off in $x$ there leaves
-    expectations about 8 digits at b = 0.7; `fisher` is exact.
-
-    **Reference:** Gupta & Nadarajah (2004), chapter 2.
-    """
-
-    def log_likelihood(self, theta: Float[Array, "2"], x) -> Float[Array, ""]:
-        a, b = (positive(value) for value in pair(theta))
-        x = as_real(x, a.dtype)
-        inside = (x > 0.0) & (x < 1.0)
-        safe = jnp.where(inside, x, 0.5)
-        normaliser = gammaln(a + b) - gammaln(a) - gammaln(b)
-        density = normaliser + (a - 1.0) * jnp.log(safe) + (b - 1.0) * jnp.log1p(-safe)
-        return jnp.where(inside, density, -jnp.inf + 0.0 * density)
-
-    @property
-    def expectation(self) -> Quadrature:
-        return Quadrature(0.0, 1.0, location=_mean_of_beta, scale=_deviation_of_beta)
-
-    def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
-        a, b = (positive(value) for value in pair(theta))
-        return jnp.diag(jnp.stack([polygamma(1, a), polygamma(1, b)])) - polygamma(1, a + b)
-
-
 def _mean_of_exponential(theta):
     return 1.0 / scalar(theta)
 
 
-def _mean_of_gamma(theta):
-    return theta[0] / theta[1]
+def _location_of_gamma(theta):
+    return (theta[0] + 0.5) / theta[1]
 
 
-def _deviation_of_gamma(theta):
-    return jnp.sqrt(theta[0]) / theta[1]
-
-
-def _mean_of_beta(theta):
-    return theta[0] / (theta[0] + theta[1])
-
-
-def _deviation_of_beta(theta):
-    a, b = theta[0], theta[1]
-    return jnp.sqrt(a * b / (a + b + 1.0)) / (a + b)
+def _scale_of_gamma(theta):
+    # The width of log x, which is 1/a where the density is singular at 0.
+    return _location_of_gamma(theta) * jnp.sqrt(1.0 / theta[0] + 0.2 / theta[0] ** 2)
