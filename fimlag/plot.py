@@ -12,6 +12,7 @@ import numpy as np
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, MetricFn, RealScalarLike
 from fimlag.geometry import as_metric
+from fimlag.information import ConfidenceEllipsoid
 from fimlag.integrators import Trajectory
 from fimlag.paths import Path, exp_map
 
@@ -94,6 +95,34 @@ def metric_ellipses(ax: Any, metric: MetricFn, points, radius: RealScalarLike = 
         outline = centre[chosen, None] + radius * spread @ _circle(181)
         ax.plot(*outline, label=label, **style)
         label = None
+    return ax
+
+
+def ellipse(
+    ax: Any,
+    ellipsoid: ConfidenceEllipsoid,
+    *,
+    coordinates=(0, 1),
+    joint: bool = False,
+    points: int = 181,
+    **style,
+):
+    """Draw the confidence ellipse of two parameters.
+
+    **Arguments:** `ax`: matplotlib axes; `ellipsoid`: of a `confidence_ellipsoid`; `coordinates`: the two, in the order
+    of the flattened parameters; `joint`: of more than two parameters draw the shadow of their joint ellipsoid, in place
+    of the smaller ellipse of these two alone; `points`: drawn; `style`: for `ax.plot`.
+
+    **Returns:** the axes.
+
+    **Raises:** `ValueError` for coordinates that the parameters do not have, or an ellipsoid that failed.
+    """
+    chosen = _pair(coordinates, ellipsoid.centre.size)
+    pair = ellipsoid.projection(chosen) if joint else ellipsoid.marginal(chosen)
+    outline = np.asarray(pair.boundary(points))
+    if not np.all(np.isfinite(outline)):
+        raise ValueError("The ellipsoid failed: its covariance is not positive definite.")
+    ax.plot(*outline.T, **{"color": BLUE, "linewidth": 2.0, **style})
     return ax
 
 

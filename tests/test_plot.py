@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from matplotlib.figure import Figure
 
 from fimlag import plot
 from fimlag.geometry import EuclideanMetric
+from fimlag.information import confidence_ellipsoid
 from fimlag.integrators import integrate
 from fimlag.mechanics import NaturalLagrangian
 from fimlag.paths import Path
@@ -72,6 +74,22 @@ def test_the_ellipse_of_more_coordinates_is_the_shadow_of_the_ellipsoid(ax):
     extent = np.max(np.stack(ax.lines[0].get_data()), axis=1)
     # 180 chords of an ellipse miss its extreme by at most 1 - cos(1 degree) = 1.5e-4.
     np.testing.assert_allclose(extent, np.sqrt(np.diag(covariance)[:2]), rtol=2e-4)
+
+
+def test_a_confidence_ellipse_is_drawn_of_two_parameters_alone_or_as_a_shadow(ax):
+    covariance = jnp.array([[4.0, 0.0, 1.0], [0.0, 2.0, 0.0], [1.0, 0.0, 1.0]])
+    ellipsoid = confidence_ellipsoid(jnp.array([1.0, 2.0, 3.0]), covariance=covariance, level=0.9)
+    assert plot.ellipse(ax, ellipsoid, coordinates=(2, 0), label="90 %") is ax
+    plot.ellipse(ax, ellipsoid, coordinates=(2, 0), joint=True, color="black")
+    for line, degrees in zip(ax.lines, (2, 3), strict=True):
+        offsets = np.stack(line.get_data(), axis=1) - np.array([3.0, 1.0])
+        squares = np.einsum("ni,ij,nj->n", offsets, np.linalg.inv([[1.0, 1.0], [1.0, 4.0]]), offsets)
+        np.testing.assert_allclose(squares, scipy.stats.chi2.ppf(0.9, degrees), rtol=1e-12)  # round-off
+    with pytest.raises(ValueError, match="indices below 3"):
+        plot.ellipse(ax, ellipsoid, coordinates=(0, 3))
+    failed = confidence_ellipsoid(jnp.zeros(2), covariance=jnp.ones((2, 2)), throw=False)
+    with pytest.raises(ValueError, match="failed"):
+        plot.ellipse(ax, failed)
 
 
 def test_a_geodesic_ball_of_the_half_plane_is_a_circle_about_another_centre(ax):

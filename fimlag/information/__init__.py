@@ -6,6 +6,10 @@ from fimlag.information._bounds import (
     efficient_information as efficient_information,
 )
 from fimlag.information._conditional import ConditionalModel as ConditionalModel
+from fimlag.information._ellipsoid import (
+    ConfidenceEllipsoid as ConfidenceEllipsoid,
+    confidence_ellipsoid as confidence_ellipsoid,
+)
 from fimlag.information._estimate import Certificate as Certificate, FisherEstimate as FisherEstimate
 from fimlag.information._expectation import (
     Empirical as Empirical,
