@@ -28,6 +28,11 @@ from fimlag.information._fisher import (
 from fimlag.information._gaussian import GaussianModel as GaussianModel
 from fimlag.information._merge import merge_estimates as merge_estimates
 from fimlag.information._model import AbstractModel as AbstractModel, StatisticalModel as StatisticalModel
+from fimlag.information._operator import (
+    FisherOperator as FisherOperator,
+    fisher_diagonal as fisher_diagonal,
+    fisher_operator as fisher_operator,
+)
 from fimlag.information._product import ProductModel as ProductModel
 from fimlag.information._propagation import DerivedEstimate as DerivedEstimate, derived_estimate as derived_estimate
 from fimlag.information._quadrature import Quadrature as Quadrature

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, Outcomes, as_field
@@ -14,6 +14,7 @@ from fimlag.information._audit import BartlettGap
 from fimlag.information._estimate import Certificate, FisherEstimate, failure_named, failures_of, symmetric
 from fimlag.information._model import AbstractModel
 from fimlag.information._root import SquareRoot, dense_factor
+from fimlag.information._root_quality import failures_of_roots
 from fimlag.information._sums import check_dense, count_outcomes, sum_over_data, take_block
 
 INPUTS_IN_BLOCK = 256
@@ -140,6 +141,7 @@ class ConditionalModel(AbstractModel):
                 blocks=math.ceil(count_outcomes(self.inputs, "inputs") / INPUTS_IN_BLOCK),
                 vector=vector,
                 structure=structure,
+                failures=as_field(_failures_at_inputs),
             ),
         )
 
@@ -237,10 +239,26 @@ class _WhitenedInputs(eqx.Module):
         (x, numbers), inside = take_block(numbered, math.ceil(count / INPUTS_IN_BLOCK), number)
 
         def factor(x, number, inside):
-            noise = self.model.noise.independent(number) or self.model.noise
-            return jnp.where(inside, dense_factor(noise.information_roots(self.model.predict(self.theta, x))), 0.0)
+            return jnp.where(inside, dense_factor(self.noise_roots(x, number)), 0.0)
 
         return x, jax.vmap(factor)(x, numbers, inside)
+
+    def noise_roots(self, x, number) -> tuple[SquareRoot, ...]:
+        """The roots of the noise at one input, with draws of its own where it can have them."""
+        noise = self.model.noise.independent(number) or self.model.noise
+        return noise.information_roots(self.model.predict(self.theta, x))
+
+
+def _failures_at_inputs(root: SquareRoot) -> Bool[Array, " k"]:
+    """Which of `FAILURES` befell the noise at any input."""
+    inputs = root.block
+
+    def of_input(item):
+        return failures_of_roots(inputs.noise_roots(*item))
+
+    numbers = jnp.arange(count_outcomes(inputs.model.inputs, "inputs"))
+    found = jax.lax.map(of_input, (inputs.model.inputs, numbers), batch_size=INPUTS_IN_BLOCK)
+    return jnp.any(found, axis=0)
 
 
 def _pulled_back(estimate: FisherEstimate, jacobian: Float[Array, "k d"], spread: Callable):

@@ -1,5 +1,6 @@
 """Square roots of the information: what products, spectra and solves are made of."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,14 @@ from jaxtyping import Array, Float, PyTree
 
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, LogLikelihood, as_field
-from fimlag.information._sums import sum_blocks
+from fimlag.information._root_quality import RuleFailures
+from fimlag.information._sums import sum_blocks, take_block
 
 FEW_ROWS = 4
 """Rows a parameter that are kept as they are."""
+
+PARCEL = 2**26
+"""Bytes of rows that are made together."""
 
 
 class SquareRoot(eqx.Module):
@@ -22,7 +27,8 @@ class SquareRoot(eqx.Module):
     $$I(\theta) = \sum_i J_i^\top J_i, \qquad J_i = \partial_\theta\, g(\theta, x_i)$$
 
     **Attributes:** `of_item(vector, item)`: the outputs g of ONE item, shape (r,); `block(b)`: the items of block b,
-    stacked along axis 0; `blocks`: how many blocks; `vector`: the point, flat, shape (d,); `structure`: the caller's.
+    stacked along axis 0; `blocks`: how many blocks; `vector`: the point, flat, shape (d,); `structure`: the caller's;
+    `failures(root)`: which of `FAILURES` befell the expectation that the items stand for, None for a closed form.
     Only the derivative of g at the point has a meaning: what g holds beside is frozen there.
     """
 
@@ -31,6 +37,7 @@ class SquareRoot(eqx.Module):
     blocks: int = eqx.field(static=True)
     vector: Float[Array, " d"]
     structure: Structure
+    failures: Callable | None = None
 
     def outputs(self, vector: Float[Array, " d"], items: PyTree[Array]) -> Float[Array, "n r"]:
         """The outputs of each of the items."""
@@ -45,6 +52,33 @@ class SquareRoot(eqx.Module):
     def sum_over_blocks(self, part: Callable):
         """The sum over the blocks of `part(items)`, each rematerialised."""
         return sum_blocks(lambda number: part(self.block(number)), self.blocks)
+
+    def sum_over_rows(self, part: Callable):
+        """The sum of `part(rows)` over parcels of rows, shape (m, d), small enough for the memory."""
+
+        def of_block(items):
+            return sum_blocks(lambda number: part(self._parcel(items, number)), self._parcels)
+
+        return self.sum_over_blocks(of_block)
+
+    def fold_rows(self, step: Callable, carry):
+        """`carry = step(carry, rows)`, parcel after parcel of rows, shape (m, d)."""
+
+        def of_block(carry, number):
+            items = self.block(number)
+            return jax.lax.scan(lambda c, k: (step(c, self._parcel(items, k)), None), carry, jnp.arange(self._parcels))
+
+        return jax.lax.scan(lambda c, b: (of_block(c, b)[0], None), carry, jnp.arange(self.blocks))[0]
+
+    def stored_rows(self) -> Float[Array, "rows d"]:
+        """All rows together, those of weight 0 in the last block included."""
+        return jnp.reshape(self.map_blocks(self.jacobian), (-1, self.vector.size))
+
+    def map_blocks(self, function: Callable):
+        """`function(items)` of each block, stacked along axis 0."""
+        if self.blocks == 1:
+            return jax.tree_util.tree_map(lambda leaf: leaf[None], function(self.block(0)))
+        return jax.lax.map(lambda number: function(self.block(number)), jnp.arange(self.blocks))
 
     def quadratic(self, direction: Float[Array, " d"]) -> Float[Array, ""]:
         """The squared length of a direction, $|J v|^2$."""
@@ -62,6 +96,18 @@ class SquareRoot(eqx.Module):
         shape = jax.eval_shape(self.outputs, self.vector, items).shape
         return self.blocks * shape[0] * shape[1]
 
+    @property
+    def _parcels(self) -> int:
+        """Parcels that the rows of one block are made in."""
+        items = jax.tree_util.tree_leaves(jax.eval_shape(self.block, 0))[0].shape[0]
+        size = self.rows // self.blocks * self.vector.size * self.vector.dtype.itemsize
+        return min(items, math.ceil(size / PARCEL))
+
+    def _parcel(self, items, number) -> Float[Array, "m d"]:
+        chosen, inside = take_block(items, self._parcels, number)
+        rows = jnp.where(inside[:, None, None], self.jacobian(chosen), 0.0)
+        return jnp.reshape(rows, (-1, self.vector.size))
+
 
 def root_over(rule, log_likelihood: LogLikelihood, theta: Coordinates) -> SquareRoot:
     """The root of a density: each weighted outcome brings the row $\\sqrt{w}\\, s$."""
@@ -73,6 +119,7 @@ def root_over(rule, log_likelihood: LogLikelihood, theta: Coordinates) -> Square
         blocks=rule.blocks,
         vector=vector,
         structure=structure,
+        failures=RuleFailures(rule),
     )
 
 
@@ -88,16 +135,11 @@ def factored_root(factor: Float[Array, "d r"], vector: Float[Array, " d"], struc
 
 def dense_factor(roots: tuple[SquareRoot, ...]) -> Float[Array, "d r"]:
     """A factor R of the information of FEW parameters, $R R^\\top$: the rows themselves, or d made from many."""
-    rows = [_dense_rows(root) for root in roots]
+    rows = [root.stored_rows() for root in roots]
     size = roots[0].vector.size
     if sum(block.shape[0] for block in rows) <= FEW_ROWS * size:
         return jnp.concatenate(rows).T
     return cholesky_root(sum((block.T @ block for block in rows), start=jnp.zeros((size, size), rows[0].dtype)))
-
-
-def _dense_rows(root: SquareRoot) -> Float[Array, "rows d"]:
-    blocks = [root.jacobian(root.block(number)) for number in range(root.blocks)]
-    return jnp.reshape(jnp.stack(blocks), (-1, root.vector.size))
 
 
 def cholesky_root(information: Float[Array, "d d"]) -> Float[Array, "d d"]:
@@ -121,8 +163,9 @@ class _WeightedOutcomes(eqx.Module):
 
     def __call__(self, number):
         x, weights = self.rule.outcomes(self.log_likelihood, self.theta, number)
-        positive = weights > 0.0
-        return x, jnp.where(positive, jnp.sqrt(jnp.where(positive, weights, 1.0)), 0.0)
+        # Compared this way round, a weight that is NaN stays NaN.
+        none = weights <= 0.0
+        return x, jnp.where(none, 0.0, jnp.sqrt(jnp.where(none, 1.0, weights)))
 
 
 class _Alone(eqx.Module):
