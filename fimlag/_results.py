@@ -69,6 +69,19 @@ class RESULTS(eqx.Enumeration):
         "The sample was used up before the standard errors met `rtol`. Raise `n` of the rule, which is the most that "
         "may be drawn, or `rtol`."
     )
+    inaccurate_solution = (
+        "The residual of a linear system or of an eigenvector exceeds its tolerance. Raise `max_steps` or `iterations`, "
+        "loosen `rtol`, raise `damping`, or compute in double precision."
+    )
+    unresolved_integral = (
+        "Two quadrature rules disagree about the integral: it is infinite or singular at an end of the box, as that of "
+        "an improper prior, or varies on a finer scale. Keep the box away from that end, or raise `nodes`."
+    )
+    irregular_prior = (
+        "The prior does not vanish at the ends of its support, or the points do not follow it: the mean of its score "
+        "is not zero, or that of theta times its score not minus one. The Bayesian bound holds for priors that go to "
+        "zero smoothly: give a raised cosine in place of a uniform one."
+    )
 
 
 class AbstractSolution(eqx.Module):
