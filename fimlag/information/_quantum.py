@@ -19,14 +19,15 @@ def quantum_geometric_tensor(state: Callable, theta: Coordinates) -> Complex[Arr
     Its real part is the Fubini-Study metric, a quarter of the quantum Fisher information; minus twice its
     imaginary part is the Berry curvature. Neither phase nor norm of the state matters.
 
-    **Arguments:** `state(theta)`: the amplitudes, normalised or not: a complex or real array, or a pytree of them,
-    differentiable in theta. `theta`: parameters, a vector or any pytree; a complex leaf counts as its real parts
-    followed by its imaginary parts.
+    **Arguments:** `state(theta)`: the amplitudes, normalised or not: a complex or real array of other than two axes,
+    or a pytree of arrays, differentiable in theta. `theta`: parameters, a vector or any pytree; a complex leaf counts
+    as its real parts followed by its imaginary parts.
 
     **Returns:** the tensor, Hermitian and positive semi-definite, in the order of the flattened parameters, shape
     (d, d); NaN where the state is zero.
 
-    **Raises:** `TypeError` for amplitudes that are not floating-point or complex numbers.
+    **Raises:** `ValueError` for an array of two axes, `TypeError` for amplitudes that are not floating-point or complex
+    numbers.
 
     **Reference:** Provost & Vallee (1980), eq. 2.11; Stokes, Izaac, Killoran & Carleo (2020), eq. 8.
 
@@ -42,7 +43,16 @@ def quantum_geometric_tensor(state: Callable, theta: Coordinates) -> Complex[Arr
     ```
     """
     vector, structure = flatten(theta, "theta")
-    return _tensor(lambda point: _amplitudes(state(structure.unflatten(point))), vector)
+
+    def output(point):
+        return state(structure.unflatten(point))
+
+    if _is_density(output, vector):
+        raise ValueError(
+            "The state is an array of two axes, which is read as a density matrix: flatten the amplitudes of a pure "
+            "state, or take quantum_fisher_information of a mixed one."
+        )
+    return _tensor(lambda point: _amplitudes(output(point)), vector)
 
 
 def berry_curvature(state: Callable, theta: Coordinates) -> Float[Array, "d d"]:
@@ -92,7 +102,8 @@ def quantum_fisher_information(state_or_density: Callable, theta: Coordinates) -
     **Returns:** the matrix in the order of the flattened parameters, shape (d, d); NaN for a state that is zero or a
     density matrix that is not Hermitian or has a negative eigenvalue, by more than $\sqrt\epsilon$ of the largest.
     Pairs of eigenvalues whose sum is below $10\, n\, \epsilon$ of the largest (dimension n, round-off $\epsilon$)
-    count as zero and are left out, so where the rank of $\rho$ changes the value is that of its support.
+    count as zero and are left out, so where the rank of $\rho$ changes the value is that of its support; NaN where
+    such an eigenvalue crosses zero at a finite rate, as there the information is infinite.
 
     **Raises:** `ValueError` for an array of two axes that is not square, `TypeError` as for
     `quantum_geometric_tensor`.
@@ -120,6 +131,10 @@ def quantum_fisher_information(state_or_density: Callable, theta: Coordinates) -
             f"A density matrix must be square, but has shape {shape.shape}; flatten amplitudes of two axes."
         )
     return _logarithmic_information(lambda point: _density(output(point)), vector)
+
+
+def _is_density(output, vector):
+    return getattr(jax.eval_shape(output, vector), "ndim", None) == 2
 
 
 def _tensor(amplitudes, vector):
@@ -175,7 +190,11 @@ def _lyapunov(rho, right):
     sums = eigenvalues[:, None] + eigenvalues[None, :]
     seen = sums > 10 * rho.shape[0] * float(jnp.finfo(sums.dtype).eps) * jnp.max(eigenvalues)
     inverse = jnp.where(seen, 1.0 / jnp.where(seen, sums, 1.0), 0.0)
-    inverse = jnp.where(jnp.any(jnp.isnan(sums)), jnp.nan, inverse).astype(rho.dtype)
+    # Between null vectors the slope of a state of constant rank vanishes.
+    rates = jnp.abs(basis.conj().T @ jax.lax.stop_gradient(right) @ basis)
+    unseen = jnp.max(jnp.where(seen[None], 0.0, rates), axis=(1, 2))
+    regular = jnp.all(unseen <= float(jnp.finfo(sums.dtype).eps) ** 0.5 * jnp.max(rates, axis=(1, 2)))
+    inverse = jnp.where(regular, inverse, jnp.nan).astype(rho.dtype)
 
     def solved(_, b):
         return basis @ (inverse[None] * (basis.conj().T @ b @ basis)) @ basis.conj().T

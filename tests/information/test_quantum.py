@@ -233,7 +233,21 @@ def test_what_is_no_state_gives_nan():
     assert jnp.all(jnp.isnan(fl.berry_curvature(hopeless, 0.3)))
 
 
+def test_an_eigenvalue_that_crosses_zero_has_infinite_information():
+    def coin(p):
+        return jnp.diag(jnp.stack([p, 1.0 - p]))
+
+    for p in (1e-12, 1e-3, 1.0 - 1e-3):
+        assert abs(information(coin, p)[0, 0] * p * (1.0 - p) - 1.0) < 1e-12
+    assert jnp.all(jnp.isnan(information(coin, 0.0)))
+    # Touching zero, the eigenvalue leaves the information of the support.
+    touching = information(lambda t: jnp.diag(jnp.stack([t**2, 1.0 - t**2])), 0.0)
+    assert touching[0, 0] == 0.0
+
+
 def test_wrong_shapes_and_dtypes_raise():
+    with pytest.raises(ValueError, match="density matrix"):
+        fl.quantum_geometric_tensor(qubit, AXES[0])
     with pytest.raises(ValueError, match="square"):
         fl.quantum_fisher_information(lambda t: t * jnp.ones((2, 3)), 0.3)
     for function in (fl.quantum_fisher_information, fl.quantum_geometric_tensor):
