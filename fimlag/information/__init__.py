@@ -6,6 +6,18 @@ from fimlag.information._bounds import (
     efficient_information as efficient_information,
 )
 from fimlag.information._conditional import ConditionalModel as ConditionalModel
+from fimlag.information._criteria import (
+    AbstractCriterion as AbstractCriterion,
+    AOptimality as AOptimality,
+    DOptimality as DOptimality,
+    EOptimality as EOptimality,
+    IOptimality as IOptimality,
+)
+from fimlag.information._design import (
+    OptimalDesign as OptimalDesign,
+    design_criterion as design_criterion,
+    optimal_design as optimal_design,
+)
 from fimlag.information._ellipsoid import (
     ConfidenceEllipsoid as ConfidenceEllipsoid,
     confidence_ellipsoid as confidence_ellipsoid,
