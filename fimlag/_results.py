@@ -70,8 +70,9 @@ class RESULTS(eqx.Enumeration):
         "may be drawn, or `rtol`."
     )
     inaccurate_solution = (
-        "The residual of a linear system or of an eigenvector exceeds its tolerance. Raise `max_steps` or `iterations`, "
-        "loosen `rtol`, raise `damping`, or compute in double precision."
+        "The residual of a linear system or of an eigenvector exceeds its tolerance, or a Krylov space is not deep "
+        "enough. Raise `max_steps`, `iterations` or `depth`, loosen `rtol`, raise `damping`, or compute in double "
+        "precision."
     )
     unresolved_integral = (
         "Two quadrature rules disagree about the integral: it is infinite or singular at an end of the box, as that of "

@@ -38,12 +38,17 @@ from fimlag.information._fisher import (
     score as score,
 )
 from fimlag.information._gaussian import GaussianModel as GaussianModel
+from fimlag.information._identifiability import (
+    Identifiability as Identifiability,
+    identifiability as identifiability,
+)
 from fimlag.information._jeffreys import (
     JeffreysVolume as JeffreysVolume,
     jeffreys_density as jeffreys_density,
     jeffreys_volume as jeffreys_volume,
     log_jeffreys_density as log_jeffreys_density,
 )
+from fimlag.information._log_determinant import LogDeterminant as LogDeterminant, log_determinant as log_determinant
 from fimlag.information._merge import merge_estimates as merge_estimates
 from fimlag.information._model import AbstractModel as AbstractModel, StatisticalModel as StatisticalModel
 from fimlag.information._operator import (
@@ -63,6 +68,7 @@ from fimlag.information._sandwich import (
     godambe_information as godambe_information,
     sandwich_covariance as sandwich_covariance,
 )
+from fimlag.information._spectrum import Spectrum as Spectrum, sloppiness_spectrum as sloppiness_spectrum
 from fimlag.information._van_trees import (
     VanTreesBound as VanTreesBound,
     van_trees_bound as van_trees_bound,

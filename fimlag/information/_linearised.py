@@ -1,6 +1,7 @@
 """Square roots of the information made ready for products: linearised once where the memory allows."""
 
 from collections.abc import Callable
+from functools import reduce
 
 import equinox as eqx
 import jax
@@ -83,6 +84,25 @@ def linearised(root: SquareRoot) -> LinearisedRoot:
         if sum(leaf.size * leaf.dtype.itemsize for leaf in kept) > KEPT:
             return LinearisedRoot(root, None)
     return LinearisedRoot(root, maps())
+
+
+@eqx.filter_jit
+def gram_times(roots: tuple[LinearisedRoot, ...], vector: Float[Array, " d"]) -> Float[Array, " d"]:
+    """The information times a vector."""
+    return reduce(jnp.add, [root.gram_times(vector) for root in roots])
+
+
+@eqx.filter_jit
+def times(roots: tuple[LinearisedRoot, ...], vector: Float[Array, " d"]) -> Float[Array, " rows"]:
+    """All rows times a vector."""
+    return jnp.concatenate([root.times(vector) for root in roots])
+
+
+@eqx.filter_jit
+def transposed_times(roots: tuple[LinearisedRoot, ...], rows: Float[Array, " rows"]) -> Float[Array, " d"]:
+    """The combination of all rows with the numbers given."""
+    ends = [sum(root.root.rows for root in roots[:i]) for i in range(len(roots) + 1)]
+    return reduce(jnp.add, [root.transposed_times(rows[ends[i] : ends[i + 1]]) for i, root in enumerate(roots)])
 
 
 def tangent_of(root: SquareRoot, items) -> Callable:

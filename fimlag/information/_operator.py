@@ -13,7 +13,7 @@ from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, raise_unless_successful
 from fimlag._types import Coordinates, RealScalarLike
 from fimlag.information._estimate import FAILURES, failure_named, symmetric
-from fimlag.information._linearised import LinearisedRoot, linearised
+from fimlag.information._linearised import LinearisedRoot, gram_times, linearised, times, transposed_times
 from fimlag.information._model import AbstractModel
 from fimlag.information._root import SquareRoot
 from fimlag.information._root_quality import failures_of_roots
@@ -53,17 +53,17 @@ class FisherOperator(lx.AbstractLinearOperator, AbstractSolution):
 
     def flat_mv(self, vector: Float[Array, " d"]) -> Float[Array, " d"]:
         """The product with a flat vector."""
-        return _gram_times(self.roots, vector)
+        return gram_times(self.roots, vector)
 
     def root_mv(self, vector: Coordinates) -> Float[Array, " rows"]:
         """$J v$: the rows of the square root times a vector in theta's structure."""
-        return _times(self.roots, self._flat(vector))
+        return times(self.roots, self._flat(vector))
 
     def root_transpose_mv(self, rows: Float[Array, " rows"]) -> Coordinates:
         """$J^\\top u$ in theta's structure."""
         if jnp.shape(rows) != (self.rows,):
             raise ValueError(f"One number for each of {self.rows} rows was expected, but shape {jnp.shape(rows)} came.")
-        return self.structure.unflatten(_transposed_times(self.roots, jnp.asarray(rows, self.vector.dtype)))
+        return self.structure.unflatten(transposed_times(self.roots, jnp.asarray(rows, self.vector.dtype)))
 
     def quadratic(self, vector: Coordinates) -> Float[Array, ""]:
         """The squared length $|J v|^2$, never negative."""
@@ -173,22 +173,6 @@ def _squares(rows):
 
 
 @eqx.filter_jit
-def _gram_times(roots, vector):
-    return reduce(jnp.add, [root.gram_times(vector) for root in roots])
-
-
-@eqx.filter_jit
-def _times(roots, vector):
-    return jnp.concatenate([root.times(vector) for root in roots])
-
-
-@eqx.filter_jit
-def _transposed_times(roots, rows):
-    ends = [sum(root.root.rows for root in roots[:i]) for i in range(len(roots) + 1)]
-    return reduce(jnp.add, [root.transposed_times(rows[ends[i] : ends[i + 1]]) for i, root in enumerate(roots)])
-
-
-@eqx.filter_jit
 def _sum_over_rows(roots, part):
     return sum_over_rows(tuple(root.root for root in roots), part)
 
@@ -197,7 +181,7 @@ def _sum_over_rows(roots, part):
 def _verdict(roots) -> RESULTS:
     """What befell the expectation, and whether the product with a generic vector is finite."""
     failures = failures_of_roots(tuple(root.root for root in roots))
-    image = _times(roots, jnp.ones_like(roots[0].root.vector))
+    image = times(roots, jnp.ones_like(roots[0].root.vector))
     nonfinite = ~jnp.all(jnp.isfinite(image))
     return failure_named(failures.at[FAILURES.index(RESULTS.nonfinite)].max(nonfinite))
 
