@@ -26,8 +26,8 @@ class Quadrature(eqx.Module):
 
     **Arguments:** `lower`, `upper`: the ends, numbers, possibly infinite. `nodes`: 200 give relative errors
     below 1e-12 where location and scale are near the mean and the standard deviation (or the median and the
-    half-width of a heavy-tailed density), and below 1e-9 where the location is off by one scale or the scale
-    by a factor of 2. `location`, `scale`: numbers or functions of theta; left out, they are 0 and 1 on the
+    half-width of a heavy-tailed density), and below 1e-9 where the location is off by one scale, the scale
+    by a factor of 2, or a tail on the line falls off double exponentially. `location`, `scale`: numbers or functions of theta; left out, they are 0 and 1 on the
     line, distance 1 from the end of a half-line, and the middle of an interval. Towards a singular end
     $d^{a - 1}$ with $a < 0.3$ the scale in the logarithm must be near $1 / (2a)$. `atoms`: points, stacked on
     axis 0, where $e^{\ell}$ is a probability instead of a density.

@@ -1,10 +1,46 @@
 """Families whose Fisher matrix, and often distance, is known in closed form."""
 
+from fimlag.information.families._circular import VonMises as VonMises
+from fimlag.information.families._counts import (
+    Geometric as Geometric,
+    NegativeBinomial as NegativeBinomial,
+    ZeroInflatedPoisson as ZeroInflatedPoisson,
+)
 from fimlag.information.families._discrete import (
     Bernoulli as Bernoulli,
     Categorical as Categorical,
     Poisson as Poisson,
 )
+from fimlag.information.families._exponential_family import ExponentialFamily as ExponentialFamily
 from fimlag.information.families._interval import Beta as Beta
-from fimlag.information.families._location_scale import Normal as Normal
-from fimlag.information.families._positive import Exponential as Exponential, Gamma as Gamma
+from fimlag.information.families._lifetimes import (
+    CensoredExponential as CensoredExponential,
+    Pareto as Pareto,
+    Rayleigh as Rayleigh,
+    Weibull as Weibull,
+)
+from fimlag.information.families._location_scale import (
+    Cauchy as Cauchy,
+    Gumbel as Gumbel,
+    Laplace as Laplace,
+    Logistic as Logistic,
+    Normal as Normal,
+)
+from fimlag.information.families._logits import (
+    BernoulliLogits as BernoulliLogits,
+    CategoricalLogits as CategoricalLogits,
+)
+from fimlag.information.families._multivariate import (
+    Dirichlet as Dirichlet,
+    MultivariateNormal as MultivariateNormal,
+    NormalLocation as NormalLocation,
+)
+from fimlag.information.families._positive import (
+    ChiSquared as ChiSquared,
+    Exponential as Exponential,
+    Gamma as Gamma,
+    InverseGaussian as InverseGaussian,
+    LogNormal as LogNormal,
+)
+from fimlag.information.families._student import StudentT as StudentT
+from fimlag.information.families._trials import Binomial as Binomial, Multinomial as Multinomial

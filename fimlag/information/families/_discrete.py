@@ -6,7 +6,7 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from fimlag.information._expectation import ExactSum
-from fimlag.information.families._family import AbstractFamily, absolute, as_real, positive, root, scalar
+from fimlag.information.families._family import AbstractFamily, absolute, as_real, count, positive, root, scalar
 
 
 class Bernoulli(AbstractFamily):
@@ -128,10 +128,8 @@ class Poisson(AbstractFamily):
 
     def log_likelihood(self, theta, x) -> Float[Array, ""]:
         rate = positive(scalar(theta))
-        x = as_real(x, rate.dtype)
-        legal = (x >= 0.0) & (x == jnp.floor(x))
-        count = jnp.where(legal, x, 0.0)
-        return jnp.where(legal, count * jnp.log(rate) - rate - gammaln(count + 1.0), -jnp.inf + 0.0 * rate)
+        legal, x = count(x, rate.dtype)
+        return jnp.where(legal, x * jnp.log(rate) - rate - gammaln(x + 1.0), -jnp.inf + 0.0 * rate)
 
     @property
     def expectation(self) -> ExactSum:

@@ -3,7 +3,7 @@
 import abc
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from fimlag._flat import flatten
 from fimlag._types import RealScalarLike
@@ -77,6 +77,44 @@ def pair(theta) -> Float[Array, "2"]:
     if theta.shape != (2,):
         raise ValueError(f"The family has two parameters, but theta has shape {theta.shape}.")
     return theta
+
+
+def positives(theta) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The two parameters of a family, each NaN where it is not positive."""
+    before, after = pair(theta)
+    return positive(before), positive(after)
+
+
+def parameters(theta, number: int) -> Float[Array, " d"]:
+    """The parameters of a family that has many."""
+    theta = as_real(theta)
+    if theta.shape != (number,):
+        raise ValueError(f"The family has {number} parameters, but theta has shape {theta.shape}.")
+    return theta
+
+
+def at_least(least: int, number: int, name: str) -> int:
+    """The number; a `ValueError` where it is less."""
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, but is {number}.")
+    return number
+
+
+def count(x, dtype) -> tuple[Bool[Array, "*shape"], Float[Array, "*shape"]]:
+    """Whether each number is a count, and the count, 0 where it is none."""
+    x = as_real(x, dtype)
+    legal = (x >= 0.0) & (x == jnp.floor(x))
+    return legal, jnp.where(legal, x, 0.0)
+
+
+def first(theta):
+    """The first parameter, as a location or scale of a rule."""
+    return theta[0]
+
+
+def second(theta):
+    """The second parameter, likewise."""
+    return theta[1]
 
 
 def absolute(value: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

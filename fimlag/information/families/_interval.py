@@ -5,7 +5,7 @@ from jax.scipy.special import gammaln, polygamma
 from jaxtyping import Array, Float
 
 from fimlag.information._quadrature import Quadrature
-from fimlag.information.families._family import AbstractFamily, as_real, pair, positive
+from fimlag.information.families._family import AbstractFamily, as_real, positives
 
 
 class Beta(AbstractFamily):
@@ -21,7 +21,7 @@ class Beta(AbstractFamily):
     """
 
     def log_likelihood(self, theta: Float[Array, "2"], x) -> Float[Array, ""]:
-        a, b = (positive(value) for value in pair(theta))
+        a, b = positives(theta)
         inside, log_x, log_rest = _logarithms(x, a.dtype)
         normaliser = gammaln(a + b) - gammaln(a) - gammaln(b)
         density = normaliser + (a - 1.0) * log_x + (b - 1.0) * log_rest
@@ -32,7 +32,7 @@ class Beta(AbstractFamily):
         return Quadrature(0.0, 1.0, location=_location_of_beta, scale=_scale_of_beta, distances=True)
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
-        a, b = (positive(value) for value in pair(theta))
+        a, b = positives(theta)
         return jnp.diag(jnp.stack([polygamma(1, a), polygamma(1, b)])) - polygamma(1, a + b)
 
 
