@@ -75,6 +75,7 @@ class MonteCarlo(eqx.Module):
     reference: PyTree | None
     chunk: int = eqx.field(static=True)
     start: int = eqx.field(static=True)
+    kind: str | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -87,8 +88,11 @@ class MonteCarlo(eqx.Module):
     ):
         if n < 1:
             raise ValueError(f"n must be at least 1, but is {n}.")
-        self.sample, self.n, self.key, self.reference = as_field(sample), n, key, reference
+        self.sample, self.n, self.reference = as_field(sample), n, reference
         self.chunk, self.start = chunk, start
+        # Reverse mode through a sum that stops early cannot carry a typed key: its bits and its kind are kept.
+        typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        self.key, self.kind = (jax.random.key_data(key), str(jax.random.key_impl(key))) if typed else (key, None)
 
     @property
     def blocks(self) -> int:
@@ -114,7 +118,7 @@ class MonteCarlo(eqx.Module):
         """One block of the sample and its weights; outcomes drawn beyond n have weight 0."""
         size = self.block_size
         source = jax.lax.stop_gradient(theta if self.reference is None else self._reference_like(theta))
-        x = jax.lax.stop_gradient(self.sample(jax.random.fold_in(self.key, block + self.start), source, size))
+        x = jax.lax.stop_gradient(self.sample(self._key_of(block + self.start), source, size))
         drawn = count_outcomes(x, "the result of sample(key, theta, n)")
         if drawn != size:
             raise ValueError(f"sample(key, theta, n) was asked for {size} outcomes along axis 0 and drew {drawn}.")
@@ -128,7 +132,13 @@ class MonteCarlo(eqx.Module):
 
     def independent(self, number) -> "MonteCarlo":
         """The rule with draws of its own, one for each number."""
-        return eqx.tree_at(lambda rule: rule.key, self, jax.random.fold_in(self.key, number))
+        key = self._key_of(number)
+        bits = key if self.kind is None else jax.random.key_data(key)
+        return eqx.tree_at(lambda rule: rule.key, self, bits)
+
+    def _key_of(self, number):
+        key = self.key if self.kind is None else jax.random.wrap_key_data(self.key, impl=self.kind)
+        return jax.random.fold_in(key, number)
 
     def _reference_like(self, theta):
         vector, structure = flatten(theta, "theta")

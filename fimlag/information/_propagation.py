@@ -1,5 +1,6 @@
 """The sampling error of what is computed from an information matrix."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -23,23 +24,27 @@ def variance_over(rule, log_likelihood: LogLikelihood, theta: Coordinates, linea
     """
     vector, structure = flatten(theta, "theta")
     size = sample_size(rule, vector.dtype)
-    shape = jax.eval_shape(linear, jax.ShapeDtypeStruct((vector.size, vector.size), vector.dtype))
+    zero = jnp.zeros((vector.size, vector.size), vector.dtype)
+    shape = jax.eval_shape(linear, zero).shape
     if size is None:
-        return jnp.zeros(shape.shape, shape.dtype)
+        return jnp.zeros(shape, vector.dtype)
+    # As a matrix, so that no factorisation is called for each outcome.
+    derivative = jax.jacrev if math.prod(shape) < zero.size else jax.jacfwd
+    coefficients = jnp.reshape(derivative(linear)(zero), (-1, vector.size, vector.size))
 
     def part(x, weights):
         scores = jax.vmap(jax.grad(of_vector(log_likelihood, structure)), (None, 0))(vector, x)
 
         def of_outcome(outcome):
             score, weight = outcome
-            value = weight * linear(jnp.outer(score, score))
+            value = weight * (coefficients @ score @ score)
             return value, value**2
 
         values, squares = jax.lax.map(of_outcome, (scores, weights), batch_size=OUTCOMES_AT_ONCE)
         return jnp.sum(values, axis=0), jnp.sum(squares, axis=0)
 
     mean, squares = expectation(rule, log_likelihood, theta, part)
-    return error_of_mean(squares, mean, size) ** 2
+    return jnp.reshape(error_of_mean(squares, mean, size) ** 2, shape)
 
 
 class DerivedEstimate(AbstractSolution):
@@ -64,8 +69,9 @@ def derived_estimate(model, theta: Coordinates, function: Callable, throw: bool 
     visited a second time.
 
     **Arguments:** `model`: a statistical model. `theta`: its parameters. `function`: from the (d, d) matrix to an
-    array: `jnp.linalg.inv`, a bound such as `cramer_rao_bound`, `lambda I: jnp.linalg.slogdet(I)[1]`. `throw`: raise
-    where the expectation or the function failed.
+    array of m numbers: `jnp.linalg.inv`, a bound such as `cramer_rao_bound`, `lambda I: jnp.linalg.slogdet(I)[1]`.
+    Each outcome costs m d^2 operations: of many parameters ask for the few numbers that matter. `throw`: raise where
+    the expectation or the function failed.
 
     **Returns:** a solution with `.value`, `.standard_error` (0 where the information is exact), `.information` and
     `.result`.
