@@ -13,8 +13,9 @@ from fimlag.information._estimate import FAILURES, failure_named
 from fimlag.information._linearised import gram_times, linearised
 from fimlag.information._model import AbstractModel
 from fimlag.information._root_quality import failures_of_roots
-from fimlag.information._spectrum import DENSE, STORED
+from fimlag.information._spectrum import DENSE
 from fimlag.information._triangular import (
+    STORED,
     lost_in_round_off,
     row_count,
     stored_jacobian,

@@ -13,13 +13,10 @@ from fimlag.information._linearised import gram_times, linearised, times
 from fimlag.information._model import AbstractModel
 from fimlag.information._root_quality import failures_of_roots
 from fimlag.information._sums import check_dense
-from fimlag.information._triangular import row_count, stored_jacobian, stored_size, triangular_root
+from fimlag.information._triangular import STORED, row_count, stored_jacobian, stored_size, triangular_root
 
 DENSE = 2048
 """Parameters, or rows, whose full decomposition takes seconds at most."""
-
-STORED = 2**28
-"""Bytes that all rows of the square root may take together."""
 
 OVERSAMPLING = 8
 """Directions carried along beyond those asked for."""

@@ -6,6 +6,9 @@ from jaxtyping import Array, Float
 
 from fimlag.information._root import PARCEL, SquareRoot
 
+STORED = 2**28
+"""Bytes that all rows of the square root may take together."""
+
 
 def row_count(roots: tuple[SquareRoot, ...]) -> int:
     """The rows of all roots together."""
