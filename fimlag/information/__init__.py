@@ -13,6 +13,13 @@ from fimlag.information._criteria import (
     EOptimality as EOptimality,
     IOptimality as IOptimality,
 )
+from fimlag.information._damped_solve import (
+    AbstractDampedSolver as AbstractDampedSolver,
+    ConjugateGradient as ConjugateGradient,
+    DampedSolution as DampedSolution,
+    SampleSpace as SampleSpace,
+    damped_solve as damped_solve,
+)
 from fimlag.information._design import (
     OptimalDesign as OptimalDesign,
     design_criterion as design_criterion,
