@@ -83,6 +83,19 @@ class RESULTS(eqx.Enumeration):
         "is not zero, or that of theta times its score not minus one. The Bayesian bound holds for priors that go to "
         "zero smoothly: give a raised cosine in place of a uniform one."
     )
+    open_interval = (
+        "The likelihood stays above the threshold on one side: along its profile it becomes flat, rises towards "
+        "another maximum, or ends at the edge of the domain. These data give no bound there: report a one-sided "
+        "interval, lower the level, or gather more data."
+    )
+    not_an_estimate = (
+        "The score does not vanish at the estimate given, so the likelihood has no maximum there. Pass the solution "
+        "of `maximum_likelihood`, for the same model and data."
+    )
+    varying_covariance = (
+        "The scale of the noise depends on theta, and the expansion holds it fixed. Give a scale that is known, or use "
+        "the Fisher information, which takes it into account."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -13,6 +13,7 @@ from fimlag.information._criteria import (
     EOptimality as EOptimality,
     IOptimality as IOptimality,
 )
+from fimlag.information._dali import DaliTensors as DaliTensors, dali_tensors as dali_tensors
 from fimlag.information._damped_solve import (
     AbstractDampedSolver as AbstractDampedSolver,
     ConjugateGradient as ConjugateGradient,
