@@ -68,7 +68,7 @@ def audited(model, theta: Coordinates, estimate: FisherEstimate) -> FisherEstima
     eps = float(jnp.finfo(gap.gap.dtype).eps)
     certificate = estimate.certificate
     sampled = certificate.outcomes > 0
-    floor = eps**0.5 * gap.scale
+    floor = eps**0.5 * gap.scale + 100.0 * eps
     off = jnp.any(jnp.abs(gap.gap) > 8.0 * gap.error + floor) & (~sampled | (certificate.outcomes >= SMALLEST_SAMPLE))
     failures = failures_of(estimate.result)
     return eqx.tree_at(
@@ -81,7 +81,8 @@ def audited(model, theta: Coordinates, estimate: FisherEstimate) -> FisherEstima
 def _probes(estimate: FisherEstimate) -> Float[Array, "k d"]:
     """Directions with a step of one standard deviation of each score, up or down."""
     diagonal = jax.lax.stop_gradient(jnp.diagonal(estimate.value))
-    usable = diagonal > 0.0
+    # A score that is round-off has no deviation to step by.
+    usable = diagonal > (100.0 * float(jnp.finfo(diagonal.dtype).eps)) ** 2
     lengths = jnp.where(usable, 1.0 / jnp.sqrt(jnp.where(usable, diagonal, 1.0)), 1.0)
     signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, diagonal.shape[0]))
     return jnp.asarray(signs, lengths.dtype) * lengths[None, :]
