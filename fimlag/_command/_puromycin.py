@@ -7,13 +7,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from fimlag import datasets, plot
 from fimlag._command._passage import Passage, refuse_failure, travel
 from fimlag._command._report import heading, line, matrix, passage_lines, point, row, spectrum
 from fimlag.fitting import MaximumLikelihoodSolution, maximum_likelihood
-from fimlag.geometry import AbstractMetric, EuclideanMetric, PullbackMetric
+from fimlag.geometry import EuclideanMetric, FisherMetric, PullbackMetric
 from fimlag.information import ConditionalModel, families
 
 NAMES = ("Vm", "K", "sigma")
@@ -36,29 +35,6 @@ class Study(NamedTuple):
     disagreement: float
 
 
-class RegressionMetric(AbstractMetric):
-    r"""The Fisher metric of a regression whose noise has it in closed form.
-
-    $$I(\theta) = \sum_i J_i^\top F(\eta_i) J_i, \qquad \eta_i = \mathtt{predict}(\theta, x_i)$$
-
-    **Arguments:** `noise`: a family with `.fisher(eta)`; `inputs`: stacked on axis 0.
-    """
-
-    noise: families.Normal
-    inputs: Array
-
-    def predictions(self, q):
-        return jax.vmap(predict, (None, 0))(q, self.inputs)
-
-    def __call__(self, q):
-        jacobians = jax.jacfwd(self.predictions)(q)
-        return jnp.einsum("nka,nkl,nlb->ab", jacobians, jax.vmap(self.noise.fisher)(self.predictions(q)), jacobians)
-
-    def quadratic(self, q, v):
-        predictions, velocities = jax.jvp(self.predictions, (q,), (v,))
-        return jnp.einsum("nk,nkl,nl->", velocities, jax.vmap(self.noise.fisher)(predictions), velocities)
-
-
 def predict(theta, x):
     """Mean and standard deviation of the rate at one concentration: Michaelis-Menten kinetics with constant noise."""
     return jnp.stack([theta[0] * x / (theta[1] + x), theta[2]])
@@ -68,15 +44,16 @@ def run(show=print) -> Study:
     """Fit, trace and compare, showing each part as it is done."""
     data = datasets.puromycin()
     noise, guess, rates = families.Normal(), jnp.asarray(FIRST_GUESS), jnp.asarray(data.responses)
-    model = ConditionalModel(predict, noise.model, data.inputs)
-    metric = RegressionMetric(noise, jnp.asarray(data.inputs))
+    model = ConditionalModel(predict, noise, data.inputs)
+    generic = ConditionalModel(predict, noise.model, data.inputs)
+    metric = FisherMetric(model)
     show("Puromycin, treated cells: 12 rates of an enzymatic reaction")
     show(f"  data   {data.source}")
     show("  model  rate = Vm x / (K + x) + sigma e,  x the concentration, e standard normal")
     fit = maximum_likelihood(model, rates, guess, throw=False)
     refuse_failure(fit.result, "the maximum of the likelihood was not found")
     show("\n".join(_estimate_lines(fit, data)))
-    passage = travel(model, FIRST_GUESS, np.asarray(fit.theta), metric=metric)
+    passage = travel(generic, FIRST_GUESS, np.asarray(fit.theta), metric=metric)
     gain = fit.log_likelihood - eqx.filter_jit(model.joint_log_likelihood)(guess, rates)
     closed = np.asarray(eqx.filter_jit(jax.vmap(metric))(jnp.stack([guess, fit.theta])))
     study = Study(data, fit, passage, math.sqrt(2 * float(gain)), _disagreement(closed, passage.informations))
