@@ -27,7 +27,7 @@ def test_benchmark_prints_its_question_its_setting_and_finite_ratios(script):
     question, setting, *rows = run.stdout.splitlines()
     assert question == script.read_text().splitlines()[0].removeprefix('"""')
     assert question.endswith("?")
-    assert re.fullmatch(r"device .+, jax [\d.]+, float64", setting)
+    assert re.fullmatch(r"device .+, jax [\d.]+, float(32|64)", setting)
     ratios = [float(found) for row in rows for found in re.findall(r"  ratio (\S+)", row)]
     assert len(ratios) > 5
     assert all(0 < ratio < float("inf") for ratio in ratios)
