@@ -12,6 +12,7 @@ from fimlag._flat import flatten
 from fimlag._results import RESULTS
 from fimlag._types import Coordinates, LogLikelihood, as_field
 from fimlag.information._audit import BartlettGap, gap_over
+from fimlag.information._distribution import LogProb, rule_of
 from fimlag.information._estimate import (
     FisherEstimate,
     concluded,
@@ -125,6 +126,50 @@ class StatisticalModel(AbstractDensity):
                 f"MonteCarlo, but {type(expectation).__name__} came."
             )
         self.expectation = expectation
+
+    @staticmethod
+    def from_distribution(
+        make: Callable,
+        theta: Coordinates,
+        *,
+        expectation=None,
+        key: Array | None = None,
+        n: int | None = None,
+        nodes: int = 200,
+    ) -> "StatisticalModel":
+        r"""The model of a distribution object of numpyro, distrax, TFP, or any with `log_prob`.
+
+        $$\ell(\theta, x) = \mathtt{make}(\theta)\mathtt{.log\_prob}(x)$$
+
+        The rule follows from the support that the object declares: a sum over booleans, integers between bounds, and
+        counts as far as their tail is above round-off at `theta`; a quadrature on the line, half-lines, intervals and
+        the circle, with location and scale taken from quartiles, attributes or moments, whichever resolves the density
+        at `theta` (split at its location where nothing else does: a kink); for vectors and all else the mean over
+        draws of its own `sample`. It is visible as `.expectation`, and certified wherever it is used.
+
+        **Arguments:** `make(theta)`: ONE distribution, of batch shape (). `theta`: an example, in numbers, near those
+        that will be asked for. `expectation`: a rule, in place of the one picked. `key`, `n`: for a rule that samples:
+        a key of `jax.random` and how many outcomes it draws. `nodes`: of a quadrature.
+
+        **Raises:** `TypeError` where the object has no `log_prob`; `ValueError` where it has a batch shape, declares
+        no support, needs `key` and `n`, its support depends on theta, or theta is traced.
+
+        **Reference:** Phan, Pradhan & Jankowiak (2019), section 2 (distributions and their supports).
+
+        ```python
+        >>> import jax, jax.numpy as jnp, fimlag as fl
+        >>> class Exponential:
+        ...     class support: lower_bound = 0.0
+        ...     def __init__(self, mean): self.mean, self.variance = mean, mean**2
+        ...     def log_prob(self, x): return -x / self.mean - jnp.log(self.mean)
+        >>> model = fl.StatisticalModel.from_distribution(Exponential, jnp.array(2.0))
+        >>> print(jnp.round(fl.fisher_information(model, jnp.array(0.5)), 9))
+        [[4.]]
+
+        ```
+        """
+        rule = rule_of(make, theta, key, n, nodes) if expectation is None else expectation
+        return StatisticalModel(LogProb(make), rule)
 
     @property
     def smooth(self) -> bool:

@@ -26,11 +26,12 @@ class Quadrature(eqx.Module):
 
     **Arguments:** `lower`, `upper`: the ends, numbers, possibly infinite. `nodes`: 200 give relative errors
     below 1e-12 where location and scale are near the mean and the standard deviation (or the median and the
-    half-width of a heavy-tailed density), and below 1e-9 where the location is off by one scale, the scale
-    by a factor of 2, or a tail on the line falls off double exponentially. `location`, `scale`: numbers or functions of theta; left out, they are 0 and 1 on the
-    line, distance 1 from the end of a half-line, and the middle of an interval. Towards a singular end
-    $d^{a - 1}$ with $a < 0.3$ the scale in the logarithm must be near $1 / (2a)$. `atoms`: points, stacked on
-    axis 0, where $e^{\ell}$ is a probability instead of a density.
+    half-width of a heavy-tailed density), below 1e-9 where the location is off by one scale or the scale by a
+    factor of 2, and below 1e-8 where a tail on the line falls off double exponentially, as Gumbel's does.
+    `location`, `scale`: numbers or functions of theta; left out, they are 0 and 1 on the line, distance 1 from the
+    end of a half-line, and the middle of an interval. Towards a singular end $d^{a - 1}$ with $a < 0.3$ the scale
+    in the logarithm must be near $1 / (2a)$. `atoms`: points, stacked on axis 0, where $e^{\ell}$ is a probability
+    instead of a density.
 
     `distances`: on a finite interval each outcome is the pair $(x - a, b - x)$, both to full relative precision.
     A density that is infinite at a finite end $b \ne 0$ needs it, since the difference $b - x$ of rounded numbers
