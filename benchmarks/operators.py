@@ -55,7 +55,7 @@ def by_hessian_of_divergence(theta, images, v):
 
 
 def kfac_product(theta, images, v):
-    """The product of kfac-jax, None where it is not installed."""
+    """The product of kfac-jax, None where it is not installed or does not run with this jax."""
     try:
         import kfac_jax
     except ImportError:
@@ -74,6 +74,11 @@ def kfac_product(theta, images, v):
         scaled = curvature.multiply_fisher((theta, images), v)
         return jax.tree_util.tree_map(lambda leaf: images.shape[0] * leaf, scaled)
 
+    try:
+        jax.eval_shape(product, theta, images, v)
+    except (AttributeError, TypeError, ValueError) as error:  # it reads the internals of jax
+        print(f"kfac-jax {kfac_jax.__version__} does not run with jax {jax.__version__}: {error}")
+        return None
     return product
 
 

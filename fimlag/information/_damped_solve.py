@@ -138,8 +138,8 @@ def damped_solve(
     **Returns:** a solution with `.value`, `.residual`, `.iterations`, `.route` and `.result`. Derivatives in b, the
     damping and theta are further solves, in both modes.
 
-    **Raises:** `ValueError` for a damping that is not positive, or b of another structure; with `throw`,
-    `inaccurate_solution` where the residual exceeds twice the tolerance, and `nonfinite`.
+    **Raises:** `TypeError` for another operator, `ValueError` for a damping that is not positive, or b of another
+    structure; with `throw`, `inaccurate_solution` where the residual exceeds twice the tolerance, and `nonfinite`.
 
     **Reference:** Amari (1998), eq. 8; Martens (2020), section 8 (damping).
 
@@ -151,6 +151,8 @@ def damped_solve(
 
     ```
     """
+    if not isinstance(operator, FisherOperator):
+        raise TypeError(f"operator must come from fisher_operator(model, theta), but {type(operator).__name__} came.")
     if known_damping(damping) == 0.0:
         raise ValueError("damping must be positive: the undamped solution is the limit of small ones.")
     if method is None:

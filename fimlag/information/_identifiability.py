@@ -73,11 +73,10 @@ def identifiability(
     check_dense(vector)
     if isinstance(vector, Tracer):
         raise TypeError("identifiability needs known numbers: call it outside of jit, vmap and grad.")
-    triangle, failures = _scaled_root(model, theta)
-    lengths = np.linalg.norm(np.asarray(triangle, float), axis=0)
-    units = np.where(lengths > 0.0, lengths, 1.0)
-    finite = bool(np.all(np.isfinite(lengths)))
-    scaled = np.asarray(triangle, float) / units if finite else np.eye(vector.size)
+    triangle, failures = _triangle_and_failures(model, theta)
+    triangle = np.asarray(triangle, float)
+    finite = bool(np.all(np.isfinite(triangle)))
+    scaled, units = _scaled(triangle if finite else np.eye(vector.size))
     _, spread, directions = np.linalg.svd(scaled)
     spread = spread / spread[0] if spread[0] > 0.0 else spread
     threshold = 64.0 * vector.size * float(jnp.finfo(vector.dtype).eps) if rtol is None else float(rtol)
@@ -86,6 +85,7 @@ def identifiability(
     # What is left of a parameter by round-off is no part: the basis is good to the threshold over the next spread.
     floor = np.clip(100.0 * threshold / spread[rank - 1], 1e-6, 1e-3) if rank else 0.0
     null = np.where(np.abs(null) > floor, null, 0.0) / units
+    null = null / np.max(np.abs(null), axis=1, keepdims=True, initial=0.0)
     null = null / np.linalg.norm(null, axis=1, keepdims=True)
     null = null[np.argsort(np.argmax(null != 0.0, axis=1), kind="stable")]
     rows = jnp.asarray(null, vector.dtype)
@@ -103,9 +103,18 @@ def identifiability(
 
 
 @eqx.filter_jit
-def _scaled_root(model, theta):
+def _triangle_and_failures(model, theta):
     roots = model.information_roots(theta)
     return triangular_root(roots), failures_of_roots(roots)
+
+
+def _scaled(triangle):
+    """Columns of length 1, or 0, and their lengths before, 1 for a column of zeros; no square overflows."""
+    largest = np.max(np.abs(triangle), axis=0)
+    largest = np.where(largest > 0.0, largest, 1.0)
+    lengths = np.linalg.norm(triangle / largest, axis=0)
+    lengths = np.where(lengths > 0.0, lengths, 1.0)
+    return triangle / largest / lengths, largest * lengths
 
 
 def _echelon(rows):

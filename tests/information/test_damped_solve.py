@@ -101,6 +101,8 @@ def test_a_bad_damping_or_right_hand_side_is_refused():
     for damping in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="damping"):
             fl.damped_solve(operator, RHS, damping)
+    with pytest.raises(TypeError, match="operator"):
+        fl.damped_solve(jnp.eye(2), jnp.ones(2), 1.0)  # pyright: ignore[reportArgumentType]
     assert solved(THETA, RHS, jnp.array(-1.0)).result == fl.RESULTS.nonfinite
     with pytest.raises(ValueError, match="structure"):
         fl.damped_solve(operator, jnp.ones(31), 1.0)

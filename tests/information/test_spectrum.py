@@ -245,6 +245,8 @@ def test_identifiability_does_not_depend_on_units_nor_confuse_sloppy_with_null()
     found = fl.identifiability(scaled, jnp.ones(3))
     assert found.rank == 2
     assert found.names == ("0.71 theta[1] - 0.71 theta[2]",)
+    far = fl.GaussianModel(lambda theta: jnp.array([1e-160, 1e160]) * theta, jnp.ones(()))
+    assert fl.identifiability(far, jnp.ones(2)).rank == 2
 
 
 def test_identifiability_asks_for_known_numbers():
