@@ -1,6 +1,6 @@
 """How much time and memory does the Fisher matrix of a random sample take, beside the obvious ways to it?
 
-A regression with ten parameters: eight coefficients, the logarithms of scale and of degrees of freedom, Student-t
+Regressions with 10 and with 100 parameters: coefficients, the logarithms of scale and of degrees of freedom, Student-t
 noise, inputs drawn from the standard normal. Errors are relative, in the Frobenius norm, to the closed form of Lange,
 Little & Taylor (1989).
 """
@@ -14,23 +14,21 @@ from jax.scipy.special import gammaln, polygamma
 
 import fimlag as fl
 
-COEFFICIENTS = 8
-
 
 def log_likelihood(theta, x):
     inputs, response = x
     scale, dof = jnp.exp(theta[-2]), jnp.exp(theta[-1])
-    z = (response - inputs @ theta[:COEFFICIENTS]) / scale
+    z = (response - inputs @ theta[:-2]) / scale
     normaliser = gammaln((dof + 1) / 2) - gammaln(dof / 2) - jnp.log(dof * jnp.pi) / 2 - theta[-2]
-    of_inputs = -(inputs @ inputs + COEFFICIENTS * jnp.log(2 * jnp.pi)) / 2
+    of_inputs = -(inputs @ inputs + inputs.size * jnp.log(2 * jnp.pi)) / 2
     return normaliser - (dof + 1) / 2 * jnp.log1p(z**2 / dof) + of_inputs
 
 
 def sample(key, theta, n):
     first, second = jax.random.split(key)
-    inputs = jax.random.normal(first, (n, COEFFICIENTS))
+    inputs = jax.random.normal(first, (n, theta.size - 2))
     noise = jax.random.t(second, jnp.exp(theta[-1]), (n,))
-    return inputs, inputs @ theta[:COEFFICIENTS] + jnp.exp(theta[-2]) * noise
+    return inputs, inputs @ theta[:-2] + jnp.exp(theta[-2]) * noise
 
 
 def closed_form(theta):
@@ -39,7 +37,7 @@ def closed_form(theta):
     of_dof = (polygamma(1, dof / 2) - polygamma(1, (dof + 1) / 2)) / 4
     of_dof = of_dof - (dof + 5) / (2 * dof * (dof + 1) * (dof + 3))
     cross = -2 * dof / ((dof + 1) * (dof + 3))
-    diagonal = jnp.diag(jnp.append(jnp.full(COEFFICIENTS, coefficients), jnp.zeros(2)))
+    diagonal = jnp.diag(jnp.append(jnp.full(theta.size - 2, coefficients), jnp.zeros(2)))
     corner = jnp.array([[2 * dof / (dof + 3), cross], [cross, dof**2 * of_dof]])
     return diagonal.at[-2:, -2:].set(corner)
 
@@ -64,9 +62,14 @@ def from_outcomes(theta, x):
 def main():
     quick = options(__doc__).quick
     jax.config.update("jax_enable_x64", True)
-    n, rounds = (10_000, 2) if quick else (1_000_000, 7)
     print_setting(__doc__.splitlines()[0], float)
-    theta = jnp.concatenate([jnp.linspace(-1.0, 1.0, COEFFICIENTS), jnp.log(jnp.array([0.7, 5.0]))])
+    for parameters, n, rounds in ((10, 10_000, 2),) if quick else ((10, 1_000_000, 7), (100, 100_000, 2)):
+        of_size(parameters, n, rounds)
+
+
+def of_size(parameters, n, rounds):
+    coefficients = jnp.linspace(-1.0, 1.0, parameters - 2)
+    theta = jnp.concatenate([coefficients, jnp.log(jnp.array([0.7, 5.0]))])
     key, truth = jax.random.key(0), closed_form(theta)
     x = jax.jit(sample, static_argnums=2)(key, theta, n)
 
@@ -85,8 +88,8 @@ def main():
     }
     drawing = {"fimlag, MonteCarlo": drawn, "mean of vmap(hessian)": drawn_by_hand}
     for title, functions, arguments in (
-        (f"{n} outcomes given", given, (theta, x)),
-        (f"{n} outcomes drawn in each call", drawing, (theta, key)),
+        (f"{n} outcomes given, {parameters} parameters", given, (theta, x)),
+        (f"{n} outcomes drawn in each call, {parameters} parameters", drawing, (theta, key)),
     ):
         answer(title, functions, arguments, truth, rounds)
 

@@ -1,5 +1,6 @@
 """Rules for expectations over outcomes: each turns theta into weighted outcomes, in equal blocks."""
 
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -61,8 +62,8 @@ class MonteCarlo(eqx.Module):
     **Arguments:** `sample(key, theta, n)`: draws n outcomes, stacked on axis 0. `n`: how many count.
     `key`: a key of `jax.random`; block b uses `fold_in(key, b)`. `reference`: a theta, or None. `chunk`: outcomes
     drawn and treated together, inside the sum, which bounds the memory. `start`: the number of the first block,
-    so that shares of one sample can be summed apart and merged: with equal `chunk` the outcomes are those of the
-    whole.
+    so that shares of one sample can be summed apart and merged: where n is a multiple of `chunk` in each, the
+    outcomes are those of the whole.
 
     **Raises:** `ValueError` where n or chunk is not positive.
 
@@ -101,8 +102,8 @@ class MonteCarlo(eqx.Module):
 
     @property
     def block_size(self) -> int:
-        """Outcomes in each block but the last: a sum may stop after any of them."""
-        return min(self.chunk, self.n)
+        """Outcomes drawn in each block: a sum may stop after any of them."""
+        return math.ceil(self.n / self.blocks)
 
     @property
     def smooth(self) -> bool:
