@@ -143,7 +143,7 @@ def test_vectors_are_sampled_with_the_key_and_number_given():
     ]:
         with pytest.raises(ValueError, match="key= and n="):
             adapted(make, theta)
-        model = adapted(make, theta, key=key, n=5_000)
+        model = adapted(make, theta, key=key, n=2_000)
         assert isinstance(model.expectation, fl.MonteCarlo)
         found = estimate(model, theta, audit=False)
         assert jnp.all(jnp.abs(found.value - closed(theta)) <= 4.0 * found.standard_error + 1e-12)

@@ -34,6 +34,8 @@ POINTS = [
     (families.BernoulliLogits(), [[0.3], [-20.0]]),
     (families.CategoricalLogits(3), [[0.0, 1.0, 2.0], [-5.0, 3.0, 9.0]]),
 ]
+# Second derivatives of special functions cancel here, and must not: their success includes Bartlett's identity.
+AUDITED = (families.StudentT, families.VonMises, families.NegativeBinomial, families.Gumbel, families.Beta)
 
 
 def relative_error(matrix, closed):
@@ -45,12 +47,13 @@ def relative_error(matrix, closed):
 @pytest.mark.parametrize(("family", "points"), POINTS, ids=[type(family).__name__ for family, _ in POINTS])
 def test_generic_route_meets_the_closed_form_and_its_root(family, points):
     def compare(theta):
-        found, closed = fl.fisher_estimate(family.model, theta, throw=False), family.fisher(theta)
+        found = fl.fisher_estimate(family.model, theta, audit=isinstance(family, AUDITED), throw=False)
+        closed = family.fisher(theta)
         root = family.fisher_root(theta)
         return found, relative_error(found.value, closed), relative_error(root @ root.T, closed)
 
     found, error, root_error = jax.jit(jax.vmap(compare))(jnp.array(points))
-    # What is demanded of every generic route; most reach 1e-13. `succeeded` includes Bartlett's identity.
+    # What is demanded of every generic route; most reach 1e-13.
     assert jnp.all(error < 1e-9)
     assert jnp.all(found.succeeded)
     # Round-off of log-densities of order 1000.
