@@ -32,8 +32,12 @@ def by_matrix(theta, rhs, damping):
 
 
 @eqx.filter_jit
-def solved(theta, rhs, damping, method=None):
-    return fl.damped_solve(fl.fisher_operator(MODEL, theta, throw=False), rhs, damping, method, throw=False)
+def solved(theta, rhs, damping, method=None, model=MODEL):
+    return fl.damped_solve(fl.fisher_operator(model, theta, throw=False), rhs, damping, method, throw=False)
+
+
+def route(model):
+    return eqx.filter_eval_shape(solved, THETA, RHS, 1e-2, None, model).route
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -59,18 +63,19 @@ def test_solution_and_its_derivatives_are_those_of_the_matrix(name):
 
 
 def test_few_rows_are_solved_in_their_own_space_and_many_by_products(monkeypatch):
-    assert solved(THETA, RHS, 1e-3).route == "SampleSpace"
     many = fl.ConditionalModel(predict, NORMAL, jnp.concatenate([INPUTS, -INPUTS, 2.0 * INPUTS]))
-    assert fl.damped_solve(fl.fisher_operator(many, THETA), RHS, 1e-2).route == "ConjugateGradient"
+    assert route(MODEL) == "SampleSpace"
+    assert route(many) == "ConjugateGradient"
     monkeypatch.setattr(_damped_solve, "STORED", 0)
-    assert fl.damped_solve(fl.fisher_operator(MODEL, THETA), RHS, 1e-2).route == "ConjugateGradient"
+    large = fl.ConditionalModel(predict, NORMAL, INPUTS[:7])
+    assert route(large) == "ConjugateGradient"
 
 
 def test_kernel_by_products_is_that_of_the_rows(monkeypatch):
     stored = solved(THETA, RHS, 1e-3, fl.SampleSpace())
     monkeypatch.setattr(_damped_solve, "STORED", 0)
-    operator = fl.fisher_operator(MODEL, THETA)
-    columns = jax.jit(lambda rhs: fl.damped_solve(operator, rhs, 1e-3, fl.SampleSpace(), throw=False))(RHS)
+    again = fl.ConditionalModel(lambda theta, x: predict(theta, x), NORMAL, INPUTS)
+    columns = solved(THETA, RHS, 1e-3, fl.SampleSpace(), again)
     assert columns.succeeded
     # The Cholesky factor loses the condition number 3e4, refinement regains it.
     assert jnp.max(jnp.abs(flat(columns.value) - flat(stored.value))) < 1e-11 * jnp.max(jnp.abs(flat(stored.value)))
@@ -78,9 +83,9 @@ def test_kernel_by_products_is_that_of_the_rows(monkeypatch):
 
 def test_a_batch_of_systems_is_solved_member_by_member():
     dampings = jnp.array([1e-3, 1e-1, 10.0])
-    for method in (fl.SampleSpace(), fl.ConjugateGradient(rtol=1e-12)):
+    expected = jax.jit(jax.vmap(by_matrix, (None, None, 0)))(THETA, RHS, dampings)
+    for method in METHODS.values():
         batch = jax.vmap(lambda damping, method=method: solved(THETA, RHS, damping, method))(dampings)
-        expected = jnp.stack([by_matrix(THETA, RHS, damping) for damping in dampings])
         found = jax.vmap(flat)(batch.value)
         assert jnp.all(batch.succeeded)
         errors = jnp.max(jnp.abs(found - expected), axis=1) / jnp.max(jnp.abs(expected), axis=1)
@@ -92,15 +97,16 @@ def test_steps_that_do_not_suffice_are_reported():
     assert solution.result == fl.RESULTS.inaccurate_solution
     assert solution.iterations == 3
     assert solution.residual > 1e-8
+    poisson = fl.fisher_operator(fl.families.Poisson(), 4.0)
     with pytest.raises(Exception, match="max_steps"):
-        fl.damped_solve(fl.fisher_operator(MODEL, THETA), RHS, 1e-6, fl.ConjugateGradient(max_steps=3))
+        fl.damped_solve(poisson, 1.0, 1e-6, fl.ConjugateGradient(max_steps=0))
 
 
 def test_a_bad_damping_or_right_hand_side_is_refused():
-    operator = fl.fisher_operator(MODEL, THETA)
+    operator = fl.fisher_operator(fl.families.Poisson(), jnp.array(4.0))
     for damping in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="damping"):
-            fl.damped_solve(operator, RHS, damping)
+            fl.damped_solve(operator, jnp.array(1.0), damping)
     with pytest.raises(TypeError, match="operator"):
         fl.damped_solve(jnp.eye(2), jnp.ones(2), 1.0)  # pyright: ignore[reportArgumentType]
     assert solved(THETA, RHS, jnp.array(-1.0)).result == fl.RESULTS.nonfinite
@@ -113,8 +119,7 @@ def test_a_bad_damping_or_right_hand_side_is_refused():
 
 def test_a_failed_expectation_is_the_result_of_its_systems():
     bad = fl.StatisticalModel(NORMAL.log_likelihood, fl.Quadrature(-jnp.inf, jnp.inf, nodes=9))
-    operator = fl.fisher_operator(bad, jnp.array([0.0, 0.5]), throw=False)
-    solution = fl.damped_solve(operator, jnp.ones(2), 1.0, throw=False)
+    solution = solved(jnp.array([0.0, 0.5]), jnp.ones(2), 1.0, fl.SampleSpace(), bad)
     assert solution.result == fl.RESULTS.poor_quadrature
 
 
@@ -122,9 +127,9 @@ def test_single_precision_solves_with_many_parameters():
     # lineax would take curvatures below 100 d eps = 2.4 for a breakdown here.
     inputs = 0.01 * jax.random.normal(jax.random.key(2), (6, 200_000), jnp.float32)
     model = fl.ConditionalModel(lambda t, x: jnp.stack([x @ t, jnp.ones((), x.dtype)]), NORMAL, inputs)
-    operator = fl.fisher_operator(model, jnp.zeros(200_000, jnp.float32))
+    theta = jnp.zeros(200_000, jnp.float32)
     rhs = jnp.cos(jnp.arange(200_000, dtype=jnp.float32))
     for method in (fl.SampleSpace(), fl.ConjugateGradient(rtol=1e-5)):
-        solution = fl.damped_solve(operator, rhs, 1.0, method)
+        solution = solved(theta, rhs, 1.0, method, model)
         assert solution.residual < 2e-5
         assert solution.value.dtype == jnp.float32

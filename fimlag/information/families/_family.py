@@ -32,7 +32,7 @@ class AbstractFamily(AbstractClosedModel):
     def fisher(self, theta: Float[Array, " d"]) -> Float[Array, "d d"]:
         """The Fisher matrix in closed form, shape (d, d)."""
 
-    def fisher_root(self, theta: Float[Array, " d"]) -> Float[Array, "d r"]:
+    def fisher_root(self, theta) -> Float[Array, "d r"]:
         """A factor R of the Fisher matrix, $R R^\\top$, shape (d, r)."""
         return cholesky_root(self.fisher(theta))
 
