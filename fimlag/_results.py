@@ -62,8 +62,9 @@ class RESULTS(eqx.Enumeration):
     )
     irregular = (
         "The score form and the Hessian form of the information differ (Bartlett's identity fails): the log-likelihood "
-        "has a kink or a jump in theta, its support depends on theta, or it is not normalised. Where it has a kink alone, "
-        "the score form by MonteCarlo is right: pass `audit=False` to accept it."
+        "has a kink or a jump in theta, its support depends on theta, or it is not normalised. Where it has a kink "
+        "alone, the score form is right by MonteCarlo, and by Quadrature with `breaks` there: pass `audit=False` to "
+        "accept it."
     )
     tolerance_not_met = (
         "The sample was used up before the standard errors met `rtol`. Raise `n` of the rule, which is the most that "
