@@ -8,14 +8,8 @@ from jaxtyping import Array, Float
 
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, LogLikelihood
-from fimlag.information._estimate import (
-    SMALLEST_SAMPLE,
-    FisherEstimate,
-    error_of_mean,
-    failure_named,
-    failures_of,
-    sample_size as size_of,
-)
+from fimlag.information._estimate import FisherEstimate, failure_named, failures_of
+from fimlag.information._moments import SMALLEST_SAMPLE, error_of_mean, sample_size as size_of
 from fimlag.information._sums import expectation, log_likelihoods
 
 PROBES = 2

@@ -1,21 +1,19 @@
 """Regressions: information pulled back along a prediction."""
 
-import math
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from fimlag._flat import Structure, flatten
+from fimlag._flat import flatten
 from fimlag._types import Coordinates, Outcomes, as_field
 from fimlag.information._audit import BartlettGap
-from fimlag.information._estimate import Certificate, FisherEstimate, failure_named, failures_of, symmetric
+from fimlag.information._estimate import Certificate, FisherEstimate, failure_named, failures_of
 from fimlag.information._model import AbstractModel
-from fimlag.information._root import SquareRoot, dense_factor
-from fimlag.information._root_quality import failures_of_roots
-from fimlag.information._sums import check_dense, count_outcomes, sum_over_data, take_block
+from fimlag.information._moments import symmetric
+from fimlag.information._prediction_root import prediction_root
+from fimlag.information._sums import check_dense, count_outcomes, sum_over_data
 
 INPUTS_IN_BLOCK = 256
 """Inputs of a regression treated together: each brings all the outcomes of its noise."""
@@ -55,7 +53,7 @@ class ConditionalModel(AbstractModel):
     noise: AbstractModel
     inputs: Outcomes
 
-    def __init__(self, predict: Callable, noise: AbstractModel, inputs: PyTree[ArrayLike]):
+    def __init__(self, predict: Callable, noise, inputs: PyTree[ArrayLike]):
         self.predict = as_field(predict)
         if not isinstance(noise, AbstractModel):
             raise TypeError(f"noise must be a family or a StatisticalModel, but {type(noise).__name__} came.")
@@ -134,16 +132,7 @@ class ConditionalModel(AbstractModel):
     def information_roots(self, theta):
         """One root: the predictions, whitened by the roots of the noise's information at each input."""
         vector, structure = flatten(theta, "theta")
-        return (
-            SquareRoot(
-                of_item=_WhitenedPrediction(self.predict, structure),
-                block=_WhitenedInputs(self, structure.unflatten(vector)),
-                blocks=math.ceil(count_outcomes(self.inputs, "inputs") / INPUTS_IN_BLOCK),
-                vector=vector,
-                structure=structure,
-                failures=as_field(_failures_at_inputs),
-            ),
-        )
+        return (prediction_root(self.predict, self.noise, self.inputs, vector, structure, INPUTS_IN_BLOCK),)
 
     def sampling_variance(self, theta, linear):
         """The variances of the inputs added; with one sample for all of them the standard errors, an upper bound."""
@@ -214,51 +203,6 @@ class ConditionalModel(AbstractModel):
     def _sum_over_inputs(self, of_input):
         numbers = jnp.arange(count_outcomes(self.inputs, "inputs"))
         return sum_over_data(jax.vmap(of_input), (self.inputs, numbers), INPUTS_IN_BLOCK)
-
-
-class _WhitenedPrediction(eqx.Module):
-    """The prediction at one input in units of the noise: its Jacobian is a square root of the information."""
-
-    predict: Callable
-    structure: Structure
-
-    def __call__(self, vector, item):
-        x, factor = item
-        return factor.T @ flatten(self.predict(self.structure.unflatten(vector), x), "the prediction")[0]
-
-
-class _WhitenedInputs(eqx.Module):
-    """One block of inputs with the factors of the noise's information there."""
-
-    model: ConditionalModel
-    theta: Coordinates
-
-    def __call__(self, number):
-        count = count_outcomes(self.model.inputs, "inputs")
-        numbered = (self.model.inputs, jnp.arange(count))
-        (x, numbers), inside = take_block(numbered, math.ceil(count / INPUTS_IN_BLOCK), number)
-
-        def factor(x, number, inside):
-            return jnp.where(inside, dense_factor(self.noise_roots(x, number)), 0.0)
-
-        return x, jax.vmap(factor)(x, numbers, inside)
-
-    def noise_roots(self, x, number) -> tuple[SquareRoot, ...]:
-        """The roots of the noise at one input, with draws of its own where it can have them."""
-        noise = self.model.noise.independent(number) or self.model.noise
-        return noise.information_roots(self.model.predict(self.theta, x))
-
-
-def _failures_at_inputs(root: SquareRoot) -> Bool[Array, " k"]:
-    """Which of `FAILURES` befell the noise at any input."""
-    inputs = root.block
-
-    def of_input(item):
-        return failures_of_roots(inputs.noise_roots(*item))
-
-    numbers = jnp.arange(count_outcomes(inputs.model.inputs, "inputs"))
-    found = jax.lax.map(of_input, (inputs.model.inputs, numbers), batch_size=INPUTS_IN_BLOCK)
-    return jnp.any(found, axis=0)
 
 
 def _pulled_back(estimate: FisherEstimate, jacobian: Float[Array, "k d"], spread: Callable):

@@ -10,8 +10,9 @@ from fimlag._flat import flatten
 from fimlag._results import RESULTS, raise_unless_successful
 from fimlag._types import Coordinates, LogLikelihood
 from fimlag.information._audit import audited
-from fimlag.information._estimate import FisherEstimate, symmetric
+from fimlag.information._estimate import FisherEstimate
 from fimlag.information._model import AbstractModel
+from fimlag.information._moments import symmetric
 from fimlag.information._sums import BLOCK, count_outcomes, log_likelihoods, sum_blocks, take_block
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, as_field
 from fimlag.information._closed import AbstractClosedModel
-from fimlag.information._estimate import symmetric
+from fimlag.information._moments import symmetric
 from fimlag.information._root import single_item
 from fimlag.information._sums import check_dense
 

@@ -1,12 +1,7 @@
 """One estimate from several samples."""
 
-from fimlag.information._estimate import (
-    Certificate,
-    FisherEstimate,
-    error_of_mean,
-    failure_named,
-    failures_of,
-)
+from fimlag.information._estimate import Certificate, FisherEstimate, failure_named, failures_of
+from fimlag.information._moments import error_of_mean
 
 
 def merge_estimates(first: FisherEstimate, second: FisherEstimate) -> FisherEstimate:

@@ -13,13 +13,8 @@ from fimlag._results import RESULTS
 from fimlag._types import Coordinates, LogLikelihood, as_field
 from fimlag.information._audit import BartlettGap, gap_over
 from fimlag.information._distribution import LogProb, rule_of
-from fimlag.information._estimate import (
-    FisherEstimate,
-    concluded,
-    gram_moments,
-    hessian_moments,
-    score_moments,
-)
+from fimlag.information._estimate import FisherEstimate, concluded
+from fimlag.information._moments import gram_moments, hessian_moments, score_moments
 from fimlag.information._propagation import variance_over
 from fimlag.information._root import SquareRoot, root_over
 from fimlag.information._sums import check_dense, count_outcomes, expectation, log_likelihoods, sum_over_data

@@ -12,9 +12,10 @@ from jaxtyping import Array, Float
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, raise_unless_successful
 from fimlag._types import Coordinates, RealScalarLike
-from fimlag.information._estimate import FAILURES, failure_named, symmetric
+from fimlag.information._estimate import FAILURES, failure_named
 from fimlag.information._linearised import LinearisedRoot, gram_times, linearised, times, transposed_times
 from fimlag.information._model import AbstractModel
+from fimlag.information._moments import symmetric
 from fimlag.information._root import SquareRoot
 from fimlag.information._root_quality import failures_of_roots
 from fimlag.information._sums import check_dense

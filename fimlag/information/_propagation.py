@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from fimlag._flat import flatten
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LogLikelihood
-from fimlag.information._estimate import FisherEstimate, error_of_mean, of_vector, sample_size
+from fimlag.information._estimate import FisherEstimate
+from fimlag.information._moments import error_of_mean, of_vector, sample_size
 from fimlag.information._sums import expectation
 
 OUTCOMES_AT_ONCE = 256

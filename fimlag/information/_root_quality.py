@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from fimlag.information._estimate import FAILURES, Moments, concluded, failures_of
+from fimlag.information._estimate import FAILURES, concluded, failures_of
+from fimlag.information._moments import Moments
 
 FEW_PARAMETERS = 64
 """Parameters whose mean scores are looked at one by one; of more, the mean score along itself."""

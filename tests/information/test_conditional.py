@@ -118,7 +118,7 @@ def test_monte_carlo_noise_reports_an_upper_bound_of_its_error():
 
 
 def test_wrong_noise_and_wrong_responses_raise():
-    with pytest.raises(TypeError, match="StatisticalModel"):
+    with pytest.raises(TypeError, match="family or a StatisticalModel"):
         fl.ConditionalModel(curve, NORMAL.log_likelihood, INPUTS)
     model = fl.ConditionalModel(with_unknown_scale, NORMAL.model, INPUTS)
     with pytest.raises(ValueError, match="responses"):
