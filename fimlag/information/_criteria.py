@@ -6,11 +6,16 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from fimlag._implicit import implicit_root
 from fimlag.information._definite import definite_factor, definite_inverse
+from fimlag.information._soft_eigenvalue import (
+    mixture,
+    shifted,
+    smallest_eigenvalue,
+    soften,
+    softened_eigenvalue,
+)
 
 
 class AbstractCriterion(eqx.Module):
@@ -43,7 +48,9 @@ class AbstractCriterion(eqx.Module):
         """The matrix G whose product with the information of one observation is its gain."""
 
     @abc.abstractmethod
-    def curvature(self, information: Float[Array, "d d"], contributions: Float[Array, "n d d"], barrier):
+    def curvature(
+        self, information: Float[Array, "d d"], contributions: Float[Array, "n d d"], barrier
+    ) -> Float[Array, "n dd"]:
         """A factor U of the Hessian $U U^\\top$ of the loss in the weights, shape (n, d * d)."""
 
 
@@ -183,107 +190,34 @@ class EOptimality(AbstractCriterion):
     """
 
     def value(self, information):
-        return _smallest_eigenvalue(information)
+        return smallest_eigenvalue(information)
 
     def bound(self, information):
-        return _smallest_eigenvalue(information)
+        return smallest_eigenvalue(information)
 
     def scale(self, information):
-        return _softened(information, _soften(0.0, information))
+        return softened_eigenvalue(information, soften(0.0, information))
 
     def loss(self, information, barrier):
-        soft = _soften(barrier, information)
-        level = _softened(information, soft)
-        shifted = jnp.linalg.cholesky(_shifted(information, level))
-        return -jnp.log(level) - 2.0 * soft * jnp.sum(jnp.log(jnp.diagonal(shifted)))
+        soft = soften(barrier, information)
+        level = softened_eigenvalue(information, soft)
+        factor = jnp.linalg.cholesky(shifted(information, level))
+        return -jnp.log(level) - 2.0 * soft * jnp.sum(jnp.log(jnp.diagonal(factor)))
 
     def gradient(self, information, barrier):
-        level = _softened(information, _soften(barrier, information))
-        return _mixture(information, level) / level
+        level = softened_eigenvalue(information, soften(barrier, information))
+        return mixture(information, level) / level
 
     def curvature(self, information, contributions, barrier):
-        soft = _soften(barrier, information)
-        level = _softened(information, soft)
-        factor = jnp.linalg.cholesky(_shifted(information, level))
+        soft = soften(barrier, information)
+        level = softened_eigenvalue(information, soft)
+        factor = jnp.linalg.cholesky(shifted(information, level))
         whitened = _whitened(factor, contributions)
         direction = _whitened(factor, jnp.eye(factor.shape[0], dtype=factor.dtype)[None])[0]
         share = soft * jnp.sum(direction**2)
         share = share / (1.0 / level**2 + share)
         direction = jnp.ravel(direction / jnp.linalg.norm(direction))
         return soft**0.5 * _shortened(_flat(whitened), direction, share)
-
-
-@jax.custom_jvp
-def _smallest_eigenvalue(information):
-    return jnp.linalg.eigvalsh(information)[0]
-
-
-@_smallest_eigenvalue.defjvp
-def _smallest_eigenvalue_jvp(primals, tangents):
-    (information,), (tangent,) = primals, tangents
-    soft = _soften(0.0, information)
-    level = _softened(information, soft)
-    return _smallest_eigenvalue(information), jnp.sum(_mixture(information, level) * tangent)
-
-
-def _mixture(information, level):
-    """The matrix E, of trace one whatever round-off has done to the level."""
-    inverse = _inverse(_shifted(information, level))
-    return inverse / jnp.trace(inverse)
-
-
-def _soften(barrier, information):
-    """The barrier of the eigenvalue: with a much smaller one round-off would choose E."""
-    return jnp.maximum(barrier, float(jnp.finfo(information.dtype).eps) ** 0.4)
-
-
-def _softened(information, soft):
-    """The softened smallest eigenvalue t, differentiable in the matrix; NaN where it is not positive."""
-    eigenvalues = lax.stop_gradient(jnp.linalg.eigvalsh(information))
-    root = _root_of_eigenvalues(eigenvalues, lax.stop_gradient(soft))
-    return implicit_root(root, (information, soft), gradient=_level_slope, factor=_level_solve)
-
-
-def _root_of_eigenvalues(eigenvalues, soft):
-    """The root t of $1/t = \\epsilon \\sum_j 1 / (\\lambda_j - t)$ below the smallest eigenvalue, by bisection.
-
-    The distance $u = \\lambda_1 - t$ is bisected, not t: it is small, and known within a factor d.
-    """
-    smallest, size = eigenvalues[0], eigenvalues.shape[0]
-    apart = eigenvalues - smallest
-
-    def halve(_, bracket):
-        low, high = bracket
-        middle = 0.5 * (low + high)
-        far = soft * jnp.sum(1.0 / (apart + middle)) < 1.0 / (smallest - middle)
-        return jnp.where(far, low, middle), jnp.where(far, middle, high)
-
-    ends = [count * soft * smallest / (1.0 + count * soft) for count in (1.0, float(size))]
-    low, high = lax.fori_loop(0, jnp.finfo(eigenvalues.dtype).nmant, halve, (ends[0], ends[1]))
-    return jnp.where(smallest > 0.0, smallest - 0.5 * (low + high), jnp.nan)
-
-
-def _level_slope(problem, level):
-    information, soft = problem
-    return 1.0 / level - soft * jnp.trace(_inverse(_shifted(information, level)))
-
-
-def _level_solve(problem, level):
-    information, soft = problem
-    curvature = 1.0 / level**2 + soft * jnp.sum(_inverse(_shifted(information, level)) ** 2)
-    return lambda right: -right / curvature
-
-
-def _shifted(information, level):
-    return information - level * jnp.eye(information.shape[0], dtype=information.dtype)
-
-
-def _inverse(matrix):
-    """The inverse of a matrix that may be singular to working precision, as one softened is."""
-    root = jax.scipy.linalg.solve_triangular(
-        jnp.linalg.cholesky(matrix), jnp.eye(matrix.shape[0], dtype=matrix.dtype), lower=True
-    )
-    return root.T @ root
 
 
 def _whitened(factor, contributions):

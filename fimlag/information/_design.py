@@ -5,7 +5,6 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Inexact, Int, PyTree
 
 from fimlag._implicit import frozen, implicit_root
@@ -18,6 +17,7 @@ from fimlag.information._criteria import (
     MeanInformation,
 )
 from fimlag.information._definite import check_square, definite_factor
+from fimlag.information._interior_point import DesignProblem, central_path
 from fimlag.information._sums import count_outcomes
 
 CRITERIA = {"D": DOptimality, "A": AOptimality, "E": EOptimality}
@@ -57,7 +57,7 @@ def design_criterion(information: Inexact[Array, "d d"], criterion: str | Abstra
     **Arguments:** `information`: of the whole experiment, shape (d, d). `criterion`: `"D"`, `"A"`, `"E"`, or an
     object: `DOptimality`, `AOptimality`, `EOptimality`, `IOptimality`.
 
-    **Returns:** the criterion, shape (); NaN where D, A or I has no positive definite matrix.
+    **Returns:** the criterion, shape (); NaN where D, A or I, or the derivative of E, has no positive definite matrix.
 
     **Raises:** `ValueError` for another criterion (I needs its regressors) or a matrix that is not square.
 
@@ -115,7 +115,7 @@ def optimal_design(
 
     ```python
     >>> import jax, jax.numpy as jnp, fimlag as fl
-    >>> def quadratic(x): return jnp.outer(x ** jnp.arange(3), x ** jnp.arange(3))
+    >>> def quadratic(x): return jnp.outer(x ** jnp.arange(3.0), x ** jnp.arange(3.0))
     >>> print(jnp.round(fl.optimal_design(quadratic, jnp.linspace(-1.0, 1.0, 5)).weights, 3))
     [0.333 0.    0.333 0.    0.333]
 
@@ -152,73 +152,16 @@ def _contributions(information_of_point, candidates) -> Float[Array, "n d d"]:
     return 0.5 * (matrices + jnp.swapaxes(matrices, 1, 2))
 
 
-class _Problem(eqx.Module):
-    r"""Minimise $f(w) = -\log\phi(M(w)) + \sum_i w_i - \mu \sum_i \log w_i$ over $w > 0$.
-
-    As $\phi$ has degree one, the minimum has the sum $1 + n\mu$ by itself: the simplex needs no multiplier.
-    """
-
-    contributions: Float[Array, "n d d"]
-    criterion: AbstractCriterion
-    barrier: Float[Array, ""]
-
-    def information(self, weights):
-        return jnp.einsum("n,nij->ij", weights, self.contributions)
-
-    def objective(self, weights):
-        loss = self.criterion.loss(self.information(weights), self.barrier)
-        return loss + jnp.sum(weights) - self.barrier * jnp.sum(jnp.log(weights))
-
-    def gains(self, weights):
-        gradient = self.criterion.gradient(self.information(weights), self.barrier)
-        return jnp.einsum("ij,nij->n", gradient, self.contributions)
-
-    def slope(self, weights):
-        return 1.0 - self.gains(weights) - self.barrier / weights
-
-    def curvature_solver(self, weights, slack):
-        """The solver of $(U U^\\top + s / w)\\, x = r$: the residual of a least-squares problem in U's columns.
-
-        Its orthogonal factor serves, for the normal equations would square a condition that grows as $1 / \\mu$.
-        """
-        factor = self.criterion.curvature(self.information(weights), self.contributions, self.barrier)
-        scaling = jnp.sqrt(weights / slack)
-        unit = jnp.eye(factor.shape[1], dtype=factor.dtype)
-        columns = jnp.concatenate([unit, scaling[:, None] * factor])
-        basis = jnp.linalg.qr(columns)[0][factor.shape[1] :]
-
-        def solve(right):
-            right = scaling * right
-            return scaling * (right - basis @ (basis.T @ right))
-
-        return solve
-
-    def hessian_solver(self, weights):
-        return self.curvature_solver(weights, self.barrier / weights)
-
-
-class _State(eqx.Module):
-    """`slack`: the multipliers of $w \\ge 0$, near $\\mu / w$."""
-
-    weights: Float[Array, " n"]
-    slack: Float[Array, " n"]
-    barrier: Float[Array, ""]
-    decrement: Float[Array, ""]
-    iterations: Int[Array, ""]
-    converged: Array
-    stalled: Array
-
-
 @eqx.filter_jit
 def _solve(contributions, criterion: AbstractCriterion, max_iterations: int) -> OptimalDesign:
     count, size = contributions.shape[:2]
     tolerance, barrier = _tolerance_and_barrier(contributions.dtype, criterion, count, size)
     barrier = jnp.asarray(barrier, contributions.dtype)
-    problem = _Problem(contributions, criterion, barrier)
+    problem = DesignProblem(contributions, criterion, barrier)
     fixed = frozen(problem)
     start = jnp.full(count, 1.0 / count, contributions.dtype)
-    state = _search(fixed, start, max_iterations)
-    weights = implicit_root(state.weights, problem, gradient=_Problem.slope, factor=_Problem.hessian_solver)
+    state = central_path(fixed, start, max_iterations)
+    weights = implicit_root(state.weights, problem, gradient=DesignProblem.slope, factor=DesignProblem.hessian_solver)
     weights = weights / jnp.sum(weights)
     information = problem.information(weights)
     bound = criterion.bound(information)
@@ -248,46 +191,3 @@ def _tolerance_and_barrier(dtype, criterion: AbstractCriterion, count: int, size
     tolerance = 4.0 * size * eps**0.4 if isinstance(criterion, EOptimality) else 0.1 * eps**0.5
     barrier = max(0.1 * tolerance / count, 8.0 * eps)
     return max(tolerance, 2.0 * count * barrier), barrier
-
-
-def _search(problem: _Problem, start, max_iterations: int) -> _State:
-    """The central path from the uniform design, the barrier lowered whenever a step is short, down to its end."""
-    final = problem.barrier
-
-    def advance(state: _State) -> _State:
-        at = eqx.tree_at(lambda p: p.barrier, problem, state.barrier)
-        weights, slack, decrement, accepted = _step(at, state.weights, state.slack)
-        central = accepted & (decrement < 0.3)
-        lower = jnp.maximum(final, 0.2 * state.barrier)
-        settled = (decrement < 1e-6) | (decrement > 0.5 * state.decrement)
-        converged = central & settled & (state.barrier <= final)
-        barrier = jnp.where(central, lower, state.barrier)
-        return _State(weights, slack, barrier, decrement, state.iterations + 1, converged, ~accepted)
-
-    no = jnp.array(False)
-    first = jnp.asarray(0.1, start.dtype) / start.shape[0]
-    state = _State(start, first / start, first, first, jnp.array(0), no, no)
-    state = lax.while_loop(lambda s: ~s.converged & ~s.stalled & (s.iterations < max_iterations), advance, state)
-    return state
-
-
-def _step(problem: _Problem, weights, slack):
-    """One Newton step on $1 - g - s = 0$, $w s = \\mu$, shortened until it lowers the objective.
-
-    Returns weights, multipliers, the largest relative change asked of a weight, and whether a length was found.
-    """
-    barrier, eps = problem.barrier, float(jnp.finfo(weights.dtype).eps)
-    slope = problem.slope(weights)
-    change = problem.curvature_solver(weights, slack)(-slope)
-    slack_change = (barrier - slack * (weights + change)) / weights
-    reach = 0.995 / jnp.maximum(0.995, jnp.max(-change / weights))
-    lengths = reach * 0.5 ** jnp.arange(12, dtype=weights.dtype)
-    value = problem.objective(weights)
-    trials = lax.map(lambda length: problem.objective(weights + length * change), lengths)
-    enough = trials <= value + 1e-4 * lengths * (slope @ change) + 8.0 * eps * (jnp.abs(value) + 1.0)
-    accepted, length = jnp.any(enough), lengths[jnp.argmax(enough)]
-    moved = jnp.where(accepted, weights + length * change, weights)
-    slack_reach = 0.995 / jnp.maximum(0.995, jnp.max(-slack_change / slack))
-    centre = barrier / moved
-    slack = jnp.clip(slack + slack_reach * slack_change, 1e-6 * centre, 1e6 * centre)
-    return moved, slack, -(slope @ change) / barrier, accepted
