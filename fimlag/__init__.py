@@ -128,8 +128,17 @@ from fimlag.paths import (
 
 # isort: split
 from fimlag.fitting import (
+    LikelihoodInterval as LikelihoodInterval,
+    LikelihoodRegion as LikelihoodRegion,
     MaximumLikelihoodSolution as MaximumLikelihoodSolution,
+    ProfileLikelihood as ProfileLikelihood,
+    likelihood_ratio_interval as likelihood_ratio_interval,
+    likelihood_ratio_region as likelihood_ratio_region,
     maximum_likelihood as maximum_likelihood,
+    profile_interval as profile_interval,
+    profile_likelihood as profile_likelihood,
+    score_region as score_region,
+    wald_region as wald_region,
 )
 
 # isort: split
