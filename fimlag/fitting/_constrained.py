@@ -1,40 +1,19 @@
 """The likelihood of all data about its maximum, and its maxima with some parameters held."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
-from fimlag._flat import Structure
 from fimlag._implicit import frozen, implicit_root
 from fimlag._linear import solve
 from fimlag._results import RESULTS, first_failure
-from fimlag.information import AbstractModel
+from fimlag.fitting._joint_likelihood import JointLikelihood
 
 MAX_ITERATIONS = 64
 """The limit on Newton's steps towards a constrained maximum."""
-
-
-class JointLikelihood(eqx.Module):
-    """The log-likelihood of all data as a function of the flat parameters; what it closes over stands in its fields."""
-
-    log_likelihood: Callable
-
-    def __init__(self, model: AbstractModel, data: PyTree, structure: Structure, theta: Float[Array, " d"]):
-        def log_likelihood(vector):
-            return model.joint_log_likelihood(structure.unflatten(vector), data)
-
-        self.log_likelihood = eqx.filter_closure_convert(log_likelihood, theta)
-
-    def score(self, theta):
-        return jax.grad(self.log_likelihood)(theta)
-
-    def observed_information(self, theta):
-        return -jax.jacfwd(self.score)(theta)
 
 
 def local_coordinates(likelihood: JointLikelihood, estimate):

@@ -12,8 +12,9 @@ from fimlag._flat import Structure
 from fimlag._implicit import frozen
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, as_field
-from fimlag.fitting._constrained import JointLikelihood, local_coordinates
+from fimlag.fitting._constrained import local_coordinates
 from fimlag.fitting._interest import chi_square_quantile, estimate_of, one_position
+from fimlag.fitting._joint_likelihood import JointLikelihood
 from fimlag.fitting._likelihood import MaximumLikelihoodSolution
 from fimlag.fitting._walk import ProfileEnd, profile_end
 from fimlag.information import AbstractModel

@@ -14,6 +14,7 @@ from fimlag._implicit import frozen, implicit_root
 from fimlag._linear import solve
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates
+from fimlag.fitting._joint_likelihood import JointLikelihood
 from fimlag.information import AbstractModel, cramer_rao_bound
 
 
@@ -74,23 +75,23 @@ def maximum_likelihood(
 
 
 class _Problem(eqx.Module):
-    """The likelihood of all data as a function of the flat parameters; what it closes over stands in its fields."""
+    """The likelihood of all data and the expected information of their experiment."""
 
-    log_likelihood: Callable
+    likelihood: JointLikelihood
     information: Callable
 
     def __init__(self, model: AbstractModel, data: PyTree, structure: Structure, theta: Float[Array, " d"]):
-        def log_likelihood(vector):
-            return model.joint_log_likelihood(structure.unflatten(vector), data)
-
         def information(vector):
             return model.joint_information(structure.unflatten(vector), data)
 
-        self.log_likelihood = eqx.filter_closure_convert(log_likelihood, theta)
+        self.likelihood = JointLikelihood(model, data, structure, theta)
         self.information = eqx.filter_closure_convert(information, theta)
 
+    def log_likelihood(self, theta):
+        return self.likelihood.log_likelihood(theta)
+
     def score(self, theta):
-        return jax.grad(self.log_likelihood)(theta)
+        return self.likelihood.score(theta)
 
 
 class _State(eqx.Module):

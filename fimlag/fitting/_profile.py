@@ -8,8 +8,9 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from fimlag._flat import Structure
 from fimlag._results import RESULTS, AbstractSolution, raise_unless_successful
 from fimlag._types import Coordinates
-from fimlag.fitting._constrained import JointLikelihood, constrained_maximum
+from fimlag.fitting._constrained import constrained_maximum
 from fimlag.fitting._interest import estimate_of, one_position
+from fimlag.fitting._joint_likelihood import JointLikelihood
 from fimlag.fitting._likelihood import MaximumLikelihoodSolution
 from fimlag.information import AbstractModel
 

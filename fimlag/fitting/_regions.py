@@ -11,8 +11,9 @@ from jaxtyping import Array, Bool, Float, PyTree
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, first_failure
 from fimlag._types import Coordinates
-from fimlag.fitting._constrained import JointLikelihood, constrained_maximum, local_coordinates, others
+from fimlag.fitting._constrained import constrained_maximum, local_coordinates, others
 from fimlag.fitting._interest import chi_square_quantile, estimate_of, positions_of
+from fimlag.fitting._joint_likelihood import JointLikelihood
 from fimlag.fitting._likelihood import MaximumLikelihoodSolution
 from fimlag.information import AbstractModel, cramer_rao_bound
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from fimlag._implicit import frozen, implicit_root
 from fimlag._linear import solve
-from fimlag.fitting._constrained import JointLikelihood
+from fimlag.fitting._joint_likelihood import JointLikelihood
 
 SHORTEST = 1e-3
 """The smallest step along a profile, in units of its length: what fails then fails for good."""

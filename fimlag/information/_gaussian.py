@@ -39,8 +39,8 @@ class GaussianModel(AbstractClosedModel):
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
-    >>> times = jnp.arange(3.0)
-    >>> def covariance(theta): return theta["variance"] * jnp.exp(-jnp.abs(times[:, None] - times) / theta["length"])
+    >>> lags = jnp.abs(jnp.arange(3.0)[:, None] - jnp.arange(3.0)[None, :])
+    >>> def covariance(theta): return theta["variance"] * jnp.exp(-lags / theta["length"])
     >>> process = fl.GaussianModel(None, covariance)
     >>> print(fl.fisher_information(process, {"length": 1.0, "variance": 2.0})[1, 1])
     0.375

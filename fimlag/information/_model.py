@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -23,7 +23,11 @@ from fimlag.information._sums import check_dense, count_outcomes, expectation, l
 class AbstractModel(eqx.Module):
     """What the other rooms ask of a model: likelihoods, and the information that observations carry."""
 
-    log_likelihood: eqx.AbstractVar[LogLikelihood]
+    if TYPE_CHECKING:
+        # To a type checker an abstract variable is an argument of every subclass without an __init__.
+        def log_likelihood(self, theta, x) -> Float[Array, ""]: ...
+    else:
+        log_likelihood: eqx.AbstractVar[LogLikelihood]
 
     @property
     @abc.abstractmethod

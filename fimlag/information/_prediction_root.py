@@ -17,7 +17,12 @@ from fimlag.information._sums import count_outcomes, take_block
 
 
 def prediction_root(
-    predict: Callable, noise: AbstractModel, inputs: Outcomes, vector: Float[Array, " d"], structure: Structure, chunk: int
+    predict: Callable,
+    noise: AbstractModel,
+    inputs: Outcomes,
+    vector: Float[Array, " d"],
+    structure: Structure,
+    chunk: int,
 ) -> SquareRoot:
     """The root whose items are the inputs, each with the factor of the noise's information there."""
     return SquareRoot(

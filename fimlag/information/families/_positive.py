@@ -21,7 +21,7 @@ from fimlag.information.families._family import (
 from fimlag.information.families._location_scale import Normal
 
 # Type checkers take the abstract fields for arguments.
-NORMAL = Normal()  # pyright: ignore[reportCallIssue]
+NORMAL = Normal()
 
 
 class Exponential(AbstractFamily):
@@ -81,7 +81,7 @@ class Gamma(AbstractFamily):
         return jnp.stack([jnp.stack([polygamma(1, shape), cross]), jnp.stack([cross, shape / rate**2])])
 
 
-GAMMA = Gamma()  # pyright: ignore[reportCallIssue]
+GAMMA = Gamma()
 
 
 class ChiSquared(AbstractFamily):

@@ -14,7 +14,7 @@ from fimlag.information.families._discrete import Bernoulli, Categorical
 from fimlag.information.families._family import AbstractFamily, at_least, count, positive, scalar
 
 # Type checkers take the abstract fields for arguments.
-COIN = Bernoulli()  # pyright: ignore[reportCallIssue]
+COIN = Bernoulli()
 
 MANY = 10**6
 """Outcomes in a support that is listed."""
