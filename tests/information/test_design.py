@@ -137,6 +137,7 @@ def test_d_optimal_weights_do_not_depend_on_units(exponents):
     np.testing.assert_allclose(scaled.weights, plain.weights, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_criterion_and_weights_differentiate_in_candidates_and_closures():
     points, scale = jnp.array([-1.0, -0.9, 0.1, 0.6, 0.8, 1.0]), jnp.array(0.7)
 
@@ -164,6 +165,7 @@ def test_criterion_and_weights_differentiate_in_candidates_and_closures():
         np.testing.assert_allclose(along, forward[k], rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_second_derivative_knows_that_the_weights_move():
     # two groups with information s and 1 about two means: tr M^-1 = (1 + 1 / sqrt(s))^2 at the best allocation
     def value(s):

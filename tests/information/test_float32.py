@@ -49,8 +49,24 @@ def test_every_route_returns_the_dtype_of_theta():
     reference = fl.MonteCarlo(sampler, 10_000, jax.random.key(0), reference=jnp.array([0.3, 0.7]))
     pathwise = fl.Reparametrised(lambda t, z: t[0] + t[1] * z, inputs)
 
+    gaussian = fl.GaussianModel(lambda t: t[0] * inputs, lambda t: t[1] ** 2)
+    sampled = fl.MonteCarlo(sampler, 10_000, jax.random.key(0))
+
     def everything(theta):
+        operator = fl.fisher_operator(line, theta, throw=False)
         return (
+            fl.fisher_information(fl.ProductModel(gaussian, normal), theta),
+            fl.fisher_estimate(model(sampled), theta, rtol=0.1, throw=False).standard_error,
+            fl.derived_estimate(model(sampled), theta, jnp.linalg.inv, throw=False).standard_error,
+            operator.mv(theta),
+            fl.fisher_diagonal(line, theta),
+            fl.damped_solve(operator, theta, 0.1, throw=False).value,
+            fl.log_determinant(line, theta, throw=False).value,
+            fl.sloppiness_spectrum(line, theta, throw=False).eigenvalues,
+            fl.dali_tensors(fl.GaussianModel(gaussian.mean, 0.5), theta, throw=False).fisher,
+            fl.sandwich_covariance(normal.log_likelihood, theta, inputs),
+            fl.confidence_ellipsoid(theta, information=normal.fisher(theta), throw=False).semi_axes,
+            fl.log_jeffreys_density(normal, theta),
             fl.fisher_information(model(reference), theta),
             fl.fisher_information(model(pathwise), theta),
             fl.fisher_information(model(fl.Empirical(inputs)), theta),

@@ -31,6 +31,27 @@ FUNCTIONS = {
     "distance": lambda theta: FAMILY.distance(theta, THETAS[1]),
 }
 
+GAUSSIAN = fl.GaussianModel(lambda theta: theta[0] * DATA, lambda theta: theta[1] ** 2)
+LOWERED = {
+    "audit": lambda theta: fl.fisher_estimate(FAMILY.model, theta, throw=False).certificate.bartlett_gap,
+    "tolerance": lambda theta: fl.fisher_estimate(SAMPLED, theta, rtol=0.1, audit=False, throw=False).value,
+    "derived": lambda theta: fl.derived_estimate(SAMPLED, theta, jnp.linalg.inv, throw=False).standard_error,
+    "gaussian": lambda theta: fl.fisher_information(GAUSSIAN, theta),
+    "product": lambda theta: fl.fisher_information(fl.ProductModel(GAUSSIAN, FAMILY), theta),
+    "operator": lambda theta: fl.fisher_operator(LINE, theta, throw=False).mv(theta),
+    "diagonal": lambda theta: fl.fisher_diagonal(LINE, theta),
+    "damped solve": lambda theta: (
+        fl.damped_solve(fl.fisher_operator(LINE, theta, throw=False), theta, 0.1, throw=False).value
+    ),
+    "log-determinant": lambda theta: fl.log_determinant(LINE, theta, throw=False).value,
+    "spectrum": lambda theta: fl.sloppiness_spectrum(LINE, theta, throw=False).eigenvalues,
+    "DALI tensors": lambda theta: fl.dali_tensors(fl.GaussianModel(GAUSSIAN.mean, 0.5), theta, throw=False).fisher,
+    "sandwich": lambda theta: fl.sandwich_covariance(FAMILY.log_likelihood, theta, DATA),
+    "profile interval": lambda theta: fl.profile_interval(FAMILY, DATA, theta, 0, throw=False).lower,
+    "region": lambda theta: fl.likelihood_ratio_region(FAMILY, DATA, theta).statistic(theta),
+    "design": lambda theta: fl.optimal_design(lambda x: jnp.outer(x * theta, x * theta), THETAS, throw=False).weights,
+}
+
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_jit_eager_vmap_and_loop_agree(name):
@@ -44,9 +65,9 @@ def test_jit_eager_vmap_and_loop_agree(name):
     assert jnp.max(jnp.abs(function(THETAS[1]) - looped[1])) < tolerance
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, *LOWERED])
 def test_every_function_lowers_for_other_devices(name):
-    traced = jax.jit(FUNCTIONS[name]).trace(THETAS[0])
+    traced = jax.jit({**FUNCTIONS, **LOWERED}[name]).trace(THETAS[0])
     for platform in ("cuda", "tpu"):
         assert "stablehlo" in traced.lower(lowering_platforms=(platform,)).as_text()
 
