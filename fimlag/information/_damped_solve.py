@@ -61,7 +61,7 @@ class ConjugateGradient(AbstractDampedSolver):
         method = lx.CG(rtol=0.0, atol=tolerance, norm=jnp.linalg.norm, max_steps=self.max_steps)
 
         def solve(rhs):
-            length = jnp.linalg.norm(rhs)
+            length = _length(rhs)
             unit = rhs / jnp.where(length > 0.0, length, 1.0)
             found = lx.linear_solve(scaled, unit, method, throw=False)
             return found.value * (scale * length / damping), found.stats["num_steps"]
@@ -169,8 +169,8 @@ def damped_solve(
     x, iterations = jax.lax.custom_linear_solve(
         product, b, lambda _, b: solver(b), lambda _, b: solver(b), symmetric=True, has_aux=True
     )
-    length = jnp.linalg.norm(jax.lax.stop_gradient(b))
-    residual = jnp.linalg.norm(jax.lax.stop_gradient(b - product(x))) / jnp.where(length > 0.0, length, 1.0)
+    length = _length(jax.lax.stop_gradient(b))
+    residual = _length(jax.lax.stop_gradient(b - product(x))) / jnp.where(length > 0.0, length, 1.0)
     result = first_failure(
         (~jnp.isfinite(residual) | (shift <= 0.0), RESULTS.nonfinite),
         (residual > 2.0 * tolerance, RESULTS.inaccurate_solution),
@@ -183,6 +183,12 @@ def damped_solve(
         result=RESULTS.where(operator.succeeded, result, operator.result),
     )
     return raise_unless_successful(solution, throw)
+
+
+def _length(vector):
+    """The norm, of which no square overflows or vanishes."""
+    largest = jnp.max(jnp.abs(vector))
+    return largest * jnp.linalg.norm(vector / jnp.where(largest > 0.0, largest, 1.0))
 
 
 def _affordable(operator):

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import fimlag as fl
@@ -100,6 +101,14 @@ def test_steps_that_do_not_suffice_are_reported():
     poisson = fl.fisher_operator(fl.families.Poisson(), 4.0)
     with pytest.raises(Exception, match="max_steps"):
         fl.damped_solve(poisson, 1.0, 1e-6, fl.ConjugateGradient(max_steps=0))
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e25])
+def test_a_tiny_or_huge_right_hand_side_is_solved_in_single_precision(size):
+    # its square is zero, or infinite
+    operator = fl.fisher_operator(NORMAL, jnp.array([0.0, 0.5], jnp.float32))
+    solution = fl.damped_solve(operator, jnp.array([5.0 * size, 9.0 * size], jnp.float32), 1.0)
+    np.testing.assert_allclose(np.asarray(solution.value, float) / size, 1.0, rtol=1e-3)
 
 
 def test_a_bad_damping_or_right_hand_side_is_refused():
