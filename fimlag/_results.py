@@ -60,6 +60,11 @@ class RESULTS(eqx.Enumeration):
         "The Fisher information is not positive definite: some direction of the parameters is not identifiable from "
         "these data. Fix or combine parameters."
     )
+    unknown_information = (
+        "The likelihood is finite at the point reached, but its Fisher information could not be computed there: "
+        "`fisher_estimate(model, theta)` tells why. Correct the expectation rule of the model, start closer to the "
+        "solution, or subtract from the data an offset that leaves their spread too few digits."
+    )
     irregular = (
         "The score form and the Hessian form of the information differ (Bartlett's identity fails): the log-likelihood "
         "has a kink or a jump in theta, its support depends on theta, or it is not normalised. Where it has a kink "

@@ -55,8 +55,8 @@ def maximum_likelihood(
     **Returns:** a `MaximumLikelihoodSolution`. The parameters are not confined: outside its domain a log-likelihood
     should be -inf or NaN (or theta be free coordinates, such as logarithms), or a step may pass through its edge.
 
-    **Raises:** with `throw`, an error for `nonfinite` (the guess or the data), `singular_information`, `stalled`,
-    `max_steps_reached` or `not_a_maximum`.
+    **Raises:** with `throw`, an error for `nonfinite` (the guess or the data), `unknown_information` (its expectation
+    failed at the point reached), `singular_information`, `stalled`, `max_steps_reached` or `not_a_maximum`.
 
     **Reference:** Fisher (1925); Bates & Watts (1988), sec. 2.2; Amari (1998) for the natural gradient.
 
@@ -110,16 +110,17 @@ def _solve(model, data, start, structure: Structure, max_iterations: int) -> Max
     information = problem.information(theta)
     covariance = cramer_rao_bound(information)
     value = problem.log_likelihood(theta)
+    score = fixed.score(lax.stop_gradient(theta))
     observed = -jax.jacfwd(fixed.score)(lax.stop_gradient(theta))
     result = first_failure(
-        (~jnp.isfinite(value) | ~jnp.all(jnp.isfinite(information)), RESULTS.nonfinite),
+        (~(jnp.isfinite(value) & jnp.all(jnp.isfinite(score))), RESULTS.nonfinite),
+        (~jnp.all(jnp.isfinite(information)), RESULTS.unknown_information),
         (~jnp.all(jnp.isfinite(covariance)), RESULTS.singular_information),
         (state.stalled, RESULTS.stalled),
         (~state.converged, RESULTS.max_steps_reached),
         (~jnp.all(jnp.isfinite(cramer_rao_bound(observed))), RESULTS.not_a_maximum),
     )
     errors = structure.unflatten(jnp.sqrt(jnp.diagonal(covariance)))
-    score = fixed.score(lax.stop_gradient(theta))
     decrement = jnp.sqrt(score @ covariance @ score)
     return MaximumLikelihoodSolution(
         theta=structure.unflatten(theta),

@@ -92,6 +92,13 @@ def test_data_that_are_not_finite_are_reported():
         fl.maximum_likelihood(NORMAL, DATA.at[0].set(jnp.nan), jnp.array([0.0, 1.0]))
 
 
+def test_information_that_cannot_be_computed_is_told_from_bad_data():
+    # of the nodes about 1e3 round-off leaves five digits of the scale 1e-8: their weights do not sum to one
+    data = 1e3 + 1e-8 * DATA
+    fit = fl.maximum_likelihood(NORMAL, data, jnp.array([np.mean(data), np.std(data)]), throw=False)
+    assert fit.result == fl.RESULTS.unknown_information
+
+
 def test_failing_member_of_a_batch_fails_alone():
     batch = jnp.stack([DATA, DATA.at[0].set(jnp.nan)])
     fits = jax.vmap(lambda data: fl.maximum_likelihood(NORMAL, data, jnp.array([0.0, 1.0]), throw=False))(batch)
