@@ -3,17 +3,17 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, ArrayLike, Float, Real
 
-from fimlag.information._definite import check_square, whitened
+from fimlag.information._definite import as_square, whitened
 
 
 def cramer_rao_bound(
-    information: Inexact[Array, "d d"],
-    transform_jacobian: Inexact[Array, "m k"] | None = None,
-    bias_jacobian: Inexact[Array, "m k"] | None = None,
+    information: Real[ArrayLike, "d d"],
+    transform_jacobian: Real[ArrayLike, "m k"] | None = None,
+    bias_jacobian: Real[ArrayLike, "m k"] | None = None,
     nuisance=None,
-    constraint_jacobian: Inexact[Array, "c d"] | None = None,
+    constraint_jacobian: Real[ArrayLike, "c d"] | None = None,
 ) -> Float[Array, "m m"]:
     r"""The smallest covariance that an estimator can have: the Cramér-Rao bound.
 
@@ -50,8 +50,7 @@ def cramer_rao_bound(
 
     ```
     """
-    information = jnp.asarray(information)
-    check_square(information, "information")
+    information = as_square(information, "information")
     mask = _nuisance_mask([] if nuisance is None else nuisance, information.shape[0])
     if constraint_jacobian is None:
         information = _without(information, mask)
@@ -65,7 +64,7 @@ def cramer_rao_bound(
     return root.T @ root
 
 
-def efficient_information(information: Inexact[Array, "d d"], nuisance) -> Float[Array, "k k"]:
+def efficient_information(information: Real[ArrayLike, "d d"], nuisance) -> Float[Array, "k k"]:
     r"""The information about some parameters where the others are unknown too: a Schur complement.
 
     $$I_{ii} - I_{in}\, I_{nn}^{-1}\, I_{ni}$$
@@ -89,8 +88,7 @@ def efficient_information(information: Inexact[Array, "d d"], nuisance) -> Float
 
     ```
     """
-    information = jnp.asarray(information)
-    check_square(information, "information")
+    information = as_square(information, "information")
     return _without(information, _nuisance_mask(nuisance, information.shape[0]))
 
 

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, ArrayLike, Float, Inexact
 
 
 def definite_factor(matrix: Inexact[Array, "d d"]) -> Float[Array, "d d"]:
@@ -27,6 +27,14 @@ def definite_inverse(matrix: Inexact[Array, "d d"]) -> Float[Array, "d d"]:
     """The inverse, symmetric by construction."""
     root = whitened(matrix, jnp.eye(matrix.shape[0], dtype=matrix.dtype))
     return root.T @ root
+
+
+def as_square(matrix: ArrayLike, name: str) -> Inexact[Array, "d d"]:
+    """The matrix, of floating-point numbers; a `ValueError` where it is not square."""
+    matrix = jnp.asarray(matrix)
+    matrix = matrix if jnp.issubdtype(matrix.dtype, jnp.inexact) else matrix.astype(jnp.result_type(float))
+    check_square(matrix, name)
+    return matrix
 
 
 def check_square(matrix: Inexact[Array, "d d"], name: str) -> None:

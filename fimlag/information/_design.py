@@ -16,7 +16,7 @@ from fimlag.information._criteria import (
     EOptimality,
     MeanInformation,
 )
-from fimlag.information._definite import check_square, definite_factor
+from fimlag.information._definite import as_square, definite_factor
 from fimlag.information._interior_point import DesignProblem, central_path
 from fimlag.information._sums import count_outcomes
 
@@ -70,8 +70,7 @@ def design_criterion(information: Inexact[Array, "d d"], criterion: str | Abstra
 
     ```
     """
-    information = jnp.asarray(information)
-    check_square(information, "information")
+    information = as_square(information, "information")
     return _criterion_named(criterion).value(information)
 
 

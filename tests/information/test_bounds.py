@@ -20,6 +20,15 @@ def test_bound_is_the_inverse_of_the_information():
     assert jnp.all(bound == bound.T)
 
 
+def test_integer_information_does_not_round_the_jacobians():
+    whole, jacobian = np.array([[2, 1], [1, 1]]), np.array([[0.5, 1.5]])
+    # Half integers and an inverse of integers: exact.
+    expected = (jacobian @ np.linalg.inv(whole) @ jacobian.T)[0, 0]
+    assert abs(fl.cramer_rao_bound(whole, jacobian)[0, 0] - expected) < 1e-14
+    assert abs(fl.cramer_rao_bound(whole, 0.5 * jacobian, 0.5 * jacobian)[0, 0] - expected) < 1e-14
+    assert jnp.isfinite(fl.cramer_rao_bound(whole, constraint_jacobian=jacobian)).all()
+
+
 @pytest.mark.parametrize("nuisance", [[1, 3], np.array([False, True, False, True]), np.array([-1, 1])])
 def test_nuisance_parameters_give_the_block_of_the_inverse(nuisance):
     expected = np.linalg.inv(INFORMATION)[np.ix_([0, 2], [0, 2])]
