@@ -42,9 +42,10 @@ class Certificate(eqx.Module):
 class FisherEstimate(AbstractSolution):
     """A Fisher information matrix and what is known about its error.
 
-    `value` (d, d); `standard_error` (d, d), 0 for exact rules; `certificate`; `route`: how it was computed;
-    `result`: `successful`, `nonfinite`, `poor_quadrature`, `poor_sample`, `biased_sample`, `irregular` or
-    `tolerance_not_met`. Derivatives pass through `value` alone: errors and certificate are held constant.
+    `value` (d, d); `standard_error` (d, d), 0 for exact rules, infinite for a single outcome; `certificate`; `route`:
+    how it was computed; `result`: `successful`, `nonfinite`, `poor_quadrature`, `poor_sample`, `biased_sample`,
+    `irregular` or `tolerance_not_met`. Derivatives pass through `value` alone: errors and certificate are held
+    constant.
     """
 
     value: Float[Array, "d d"]

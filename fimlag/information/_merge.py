@@ -1,5 +1,7 @@
 """One estimate from several samples."""
 
+import jax.numpy as jnp
+
 from fimlag.information._estimate import Certificate, FisherEstimate, failure_named, failures_of
 from fimlag.information._moments import error_of_mean
 
@@ -15,7 +17,8 @@ def merge_estimates(first: FisherEstimate, second: FisherEstimate) -> FisherEsti
     **Arguments:** `first`, `second`: what `fisher_estimate` returned at the SAME parameters, by the same rule with
     other draws.
 
-    **Returns:** the merged estimate; its result is the graver of the two.
+    **Returns:** the merged estimate; its result is the graver of the two, `nonfinite` where neither has a sample: exact
+    estimates do not merge.
 
     **Raises:** `ValueError` where the matrices or the routes differ.
 
@@ -57,6 +60,7 @@ def merge_estimates(first: FisherEstimate, second: FisherEstimate) -> FisherEsti
     weight_squares = sum(
         share**2 * part.mass**2 / part.effective_sample_size for share, part in zip(shares, (one, two), strict=True)
     )
+    failures = failures_of(first.result) | failures_of(second.result)
     certificate = Certificate(
         mass=mass,
         outcomes=n,
@@ -71,10 +75,11 @@ def merge_estimates(first: FisherEstimate, second: FisherEstimate) -> FisherEsti
         standard_error=error(value, (first.value, first.standard_error), (second.value, second.standard_error)),
         certificate=certificate,
         route=first.route,
-        result=failure_named(failures_of(first.result) | failures_of(second.result)),
+        result=failure_named(failures.at[0].set(failures[0] | (n == 0.0))),
     )
 
 
 def _squares(mean, error, n):
     """The sum of squares from which a mean over n outcomes had its standard error."""
-    return error**2 * (n - 1.0) / n + mean**2 / n
+    # That of one outcome is infinite, and says nothing.
+    return jnp.where(n > 1.0, error, 0.0) ** 2 * (n - 1.0) / n + mean**2 / n

@@ -108,11 +108,14 @@ def within(information, error, rtol):
 
 
 def error_of_mean(squares, mean, size):
-    """Standard error of the mean of $z$, from $\\sum_i (z_i / n)^2$ and the mean; 0 for an exact rule."""
+    """Standard error of the mean of $z$, from $\\sum_i (z_i / n)^2$ and the mean.
+
+    It is 0 for an exact rule, and infinite for a single outcome, which says nothing of its spread.
+    """
     if size is None:
         return jnp.zeros_like(mean)
     variance = (squares - mean**2 / size) * (size / jnp.maximum(size - 1.0, 1.0))
-    return jnp.sqrt(jnp.maximum(variance, 0.0))
+    return jnp.where(size > 1, jnp.sqrt(jnp.maximum(variance, 0.0)), jnp.inf)
 
 
 def sample_size(rule, dtype) -> Float[Array, ""] | None:

@@ -118,6 +118,11 @@ class TestTolerance:
         with pytest.raises(ValueError, match="rtol must be positive"):
             fl.fisher_estimate(NORMAL.model, THETA, rtol=0.0)
 
+    def test_a_single_outcome_knows_nothing_of_its_error(self):
+        found = estimate(sampled(1), THETA, rtol=0.5, throw=False)
+        assert jnp.all(jnp.isinf(found.standard_error))
+        assert "used up" in fl.RESULTS[found.result]
+
     def test_a_stopped_estimate_differentiates_like_the_fixed_one(self):
         def first(model, **options):
             return jax.jit(jax.grad(lambda t: fl.fisher_estimate(model, t, audit=False, **options).value[1, 1]))(THETA)
@@ -143,6 +148,16 @@ class TestMerging:
         for name in ("mass", "outcomes", "effective_sample_size", "mean_score", "score_error"):
             assert jnp.allclose(getattr(merged.certificate, name), getattr(whole.certificate, name), rtol=1e-9), name
         assert jnp.array_equal(whole.value, estimate(sampled(3000, chunk=1000), THETA).value)
+
+    def test_single_outcomes_merge_to_the_error_of_both(self):
+        merged = fl.merge_estimates(*(estimate(sampled(1, chunk=1, start=start), THETA) for start in (0, 1)))
+        whole = estimate(sampled(2, chunk=1), THETA)
+        # Round-off of a difference of two terms.
+        assert jnp.allclose(merged.standard_error, whole.standard_error, rtol=1e-12)
+
+    def test_exact_estimates_have_no_sample_to_merge(self):
+        exact = estimate(NORMAL.model, THETA)
+        assert not fl.merge_estimates(exact, exact).succeeded
 
     def test_estimates_of_different_matrices_do_not_merge(self):
         with pytest.raises(ValueError, match="one matrix by one rule"):
