@@ -142,6 +142,19 @@ def test_distances_meet_extremes():
     assert abs(far / expected - 1.0) < 1e-14
 
 
+def test_far_outcomes_of_heavy_tails_and_rare_events_keep_their_digits():
+    cauchy, student = families.Cauchy(), families.StudentT()
+    # Densities 1 / (pi x^2) and, of 3 degrees of freedom, 6 sqrt(3) / (pi x^4), far out.
+    value, slope = jax.value_and_grad(cauchy.log_likelihood)(jnp.array([0.0, 1.0]), 1e200)
+    assert abs(value / -(400.0 * np.log(10.0) + np.log(np.pi)) - 1.0) < 1e-14
+    assert jnp.all(jnp.abs(slope - jnp.array([0.0, 1.0])) < 1e-14)
+    value, slope = jax.value_and_grad(student.log_likelihood)(jnp.array([0.0, 1.0, 3.0]), 1e200)
+    assert abs(value / (np.log(6.0 * np.sqrt(3.0) / np.pi) - 800.0 * np.log(10.0)) - 1.0) < 1e-14
+    assert abs(slope[1] - 3.0) < 1e-13
+    # (1 - p)^n of n p = 1.
+    assert abs(families.Geometric().log_likelihood(1e-10, 1e10) - (np.log(1e-10) - 1.0)) < 1e-9
+
+
 def test_families_of_one_law_agree():
     gumbel, weibull = families.Gumbel(), families.Weibull()
     # -log of a Weibull variable is of Gumbel's law: (k, l) -> (-log l, 1 / k).

@@ -12,6 +12,7 @@ FAMILIES = [
     (fl.families.Poisson(60), [7.5]),
     (fl.families.Gamma(), [0.7, 2.0]),
     (fl.families.Beta(), [2.0, 3.0]),
+    (fl.families.StudentT(), [0.3, 0.7, 0.5]),
 ]
 
 

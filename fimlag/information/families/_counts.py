@@ -12,6 +12,7 @@ from fimlag.information.families._family import (
     absolute,
     at_least,
     count,
+    log_rest,
     pair,
     positive,
     positives,
@@ -40,7 +41,7 @@ class Geometric(AbstractFamily):
 
     def log_likelihood(self, theta, x) -> Float[Array, ""]:
         p = scalar(theta)
-        success, failure = jnp.log(positive(p)), jnp.log(positive(1.0 - p))
+        success, failure = jnp.log(positive(p)), log_rest(p)
         legal, x = count(x, p.dtype)
         return jnp.where(legal, success + x * failure, -jnp.inf + 0.0 * (success + failure))
 
@@ -91,7 +92,7 @@ class NegativeBinomial(AbstractFamily):
 
     def log_likelihood(self, theta: Float[Array, "2"], x) -> Float[Array, ""]:
         r, p = pair(theta)
-        r, success, failure = positive(r), jnp.log(positive(p)), jnp.log(positive(1.0 - p))
+        r, success, failure = positive(r), jnp.log(positive(p)), log_rest(p)
         legal, x = count(x, r.dtype)
         density = gammaln(x + r) - gammaln(r) - gammaln(x + 1.0) + r * success + x * failure
         return jnp.where(legal, density, -jnp.inf + 0.0 * density)

@@ -6,7 +6,16 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from fimlag.information._expectation import ExactSum
-from fimlag.information.families._family import AbstractFamily, absolute, as_real, count, positive, root, scalar
+from fimlag.information.families._family import (
+    AbstractFamily,
+    absolute,
+    as_real,
+    count,
+    log_rest,
+    positive,
+    root,
+    scalar,
+)
 
 
 class Bernoulli(AbstractFamily):
@@ -21,7 +30,7 @@ class Bernoulli(AbstractFamily):
 
     def log_likelihood(self, theta, x) -> Float[Array, ""]:
         p = scalar(theta)
-        success, failure = jnp.log(positive(p)), jnp.log(positive(1.0 - p))
+        success, failure = jnp.log(positive(p)), log_rest(p)
         x = as_real(x, p.dtype)
         return jnp.where(x == 1.0, success, jnp.where(x == 0.0, failure, -jnp.inf))
 

@@ -57,6 +57,12 @@ def positive(value: RealScalarLike) -> Float[Array, ""]:
     return jnp.where(value > 0.0, value, jnp.nan)
 
 
+def log_rest(p: RealScalarLike) -> Float[Array, ""]:
+    """The logarithm of 1 - p, to all digits also of small p; NaN where p is not below 1."""
+    p = as_real(p)
+    return jnp.log1p(-jnp.where(p < 1.0, p, jnp.nan))
+
+
 def as_real(value, dtype=None) -> Array:
     """A number as a floating-point array."""
     value = jnp.asarray(value, dtype)
@@ -120,6 +126,13 @@ def second(theta):
 def absolute(value: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """The absolute value, with derivative 0 at 0: what a distance has between coincident points."""
     return value * jnp.sign(value)
+
+
+def log_one_plus_square(z: Float[Array, ""]) -> Float[Array, ""]:
+    """$\\log(1 + z^2)$, whose value and derivatives do not overflow where the square does."""
+    far = jnp.abs(z) > 1.0
+    near, beyond = jnp.where(far, 0.0, z), jnp.where(far, z, 1.0)
+    return jnp.where(far, 2.0 * jnp.log(jnp.abs(beyond)) + jnp.log1p(beyond**-2), jnp.log1p(near**2))
 
 
 def root(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -10,7 +10,15 @@ from jaxtyping import Array, Float
 
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance
-from fimlag.information.families._family import AbstractFamily, as_real, first, pair, positive, second
+from fimlag.information.families._family import (
+    AbstractFamily,
+    as_real,
+    first,
+    log_one_plus_square,
+    pair,
+    positive,
+    second,
+)
 
 EULER = float(np.euler_gamma)
 
@@ -126,7 +134,7 @@ class Cauchy(AbstractLocationScale):
     """
 
     def standard(self, z):
-        return -jnp.log1p(z**2) - math.log(math.pi)
+        return -log_one_plus_square(z) - math.log(math.pi)
 
     @property
     def entries(self):

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fimlag.information._quadrature import Quadrature
-from fimlag.information.families._family import AbstractFamily, as_real, first, parameters, positive, second
+from fimlag.information.families._family import (
+    AbstractFamily,
+    as_real,
+    first,
+    log_one_plus_square,
+    parameters,
+    positive,
+    second,
+)
 
 LARGE = 30.0
 """Degrees of freedom from which the asymptotic series has all digits."""
@@ -30,9 +38,9 @@ class StudentT(AbstractFamily):
 
     def log_likelihood(self, theta: Float[Array, "3"], x) -> Float[Array, ""]:
         location, scale, dof = _legal(theta)
-        z = (as_real(x, location.dtype) - location) / scale
+        z = (as_real(x, location.dtype) - location) / (scale * jnp.sqrt(dof))
         normaliser = _remainder(dof) - 0.25 / dof - 0.5 * math.log(2.0 * math.pi) - jnp.log(scale)
-        return normaliser - 0.5 * (dof + 1.0) * jnp.log1p(z**2 / dof)
+        return normaliser - 0.5 * (dof + 1.0) * log_one_plus_square(z)
 
     @property
     def expectation(self) -> Quadrature:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from fimlag.information._expectation import ExactSum
 from fimlag.information.families._discrete import Bernoulli, Categorical
-from fimlag.information.families._family import AbstractFamily, at_least, count, positive, scalar
+from fimlag.information.families._family import AbstractFamily, at_least, count, log_rest, positive, scalar
 
 # Type checkers take the abstract fields for arguments.
 COIN = Bernoulli()
@@ -41,7 +41,7 @@ class Binomial(AbstractFamily):
 
     def log_likelihood(self, theta, x) -> Float[Array, ""]:
         p = scalar(theta)
-        success, failure = jnp.log(positive(p)), jnp.log(positive(1.0 - p))
+        success, failure = jnp.log(positive(p)), log_rest(p)
         legal, x = count(x, p.dtype)
         legal = legal & (x <= self.n)
         x = jnp.where(legal, x, 0.0)
