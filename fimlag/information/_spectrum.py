@@ -114,10 +114,13 @@ def _by_block_krylov(roots, k, iterations):
     whole = iterations * width >= size
     basis = jnp.eye(size, dtype=dtype) if whole else _krylov_basis(products, width, iterations, size, dtype)
     images = jax.lax.map(lambda row: times(products, row), basis)
+    # Of fewer rows than k the further eigenvalues are zero, as are further rows.
+    images = jnp.pad(images, ((0, 0), (0, max(0, k - images.shape[1]))))
     mixing, spread, _ = jnp.linalg.svd(images, full_matrices=False)
     values, vectors = spread[:k] ** 2, _signed(mixing[:, :k].T @ basis)
     back = jax.lax.map(lambda row: gram_times(products, row), vectors)
-    residual = jnp.max(jnp.linalg.norm(back - values[:, None] * vectors, axis=1)) / values[0]
+    residual = jnp.max(jnp.linalg.norm(back - values[:, None] * vectors, axis=1))
+    residual = residual / jnp.where(values[0] > 0.0, values[0], 1.0)
     return values, vectors, residual
 
 

@@ -113,6 +113,18 @@ def test_equal_eigenvalues_do_not_break_the_krylov_space(monkeypatch):
     assert jnp.max(jnp.abs(found.eigenvalues - 4.0)) < 1e-13
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+def test_of_fewer_rows_than_asked_for_the_further_eigenvalues_are_zero(monkeypatch, scale):
+    monkeypatch.setattr(_spectrum, "DENSE", 10)
+    model = fl.GaussianModel(lambda theta: scale * jnp.arange(1.0, 4.0) * theta[:3], jnp.ones(()))
+    found = fl.sloppiness_spectrum(model, jnp.ones(30), 5)
+    expected = scale * np.array([9.0, 4.0, 1.0, 0.0, 0.0])
+    assert found.route == "block Krylov space"
+    np.testing.assert_allclose(found.eigenvalues, expected, atol=1e-13)
+    np.testing.assert_allclose(found.eigenvectors @ found.eigenvectors.T, np.eye(5), atol=1e-13)
+    assert float(found.residual) < 1e-13
+
+
 def test_a_space_too_small_is_reported(monkeypatch):
     monkeypatch.setattr(_spectrum, "DENSE", 39)
     monkeypatch.setattr(_spectrum, "OVERSAMPLING", 0)
