@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, as_field
 from fimlag.information._closed import AbstractClosedModel
+from fimlag.information._definite import definite_factor
 from fimlag.information._moments import symmetric
 from fimlag.information._root import single_item
 from fimlag.information._sums import check_dense
@@ -31,7 +32,8 @@ class GaussianModel(AbstractClosedModel):
     returns one of them.
 
     One observation is the whole vector y; data are vectors stacked along axis 0, so that a single one is `y[None]`.
-    The information is NaN where the covariance is not positive definite.
+    The information is NaN where the covariance is not positive definite to working precision: a smooth kernel on close
+    points needs a noise on its diagonal.
 
     **Raises:** `ValueError` for shapes that do not fit, or where neither argument depends on theta.
 
@@ -90,7 +92,7 @@ class GaussianModel(AbstractClosedModel):
         """One root: mean and covariance in units of the covariance at theta."""
         vector, structure = flatten(theta, "theta")
         point = structure.unflatten(vector)
-        factor = _Factor(self._covariance_at(point))
+        factor = _Factor(self._covariance_at(point), definite_factor)
         return (single_item(_WhitenedMoments(self, structure), factor, vector, structure),)
 
     def _mean_at(self, theta):
@@ -116,9 +118,9 @@ class _Factor(eqx.Module):
 
     root: Array
 
-    def __init__(self, covariance):
+    def __init__(self, covariance, of_matrix: Callable = jnp.linalg.cholesky):
         if covariance.ndim == 2:
-            self.root = jnp.linalg.cholesky(covariance)
+            self.root = of_matrix(covariance)
         else:
             self.root = jnp.sqrt(jnp.where(covariance > 0.0, covariance, jnp.nan))
 

@@ -161,3 +161,13 @@ def test_what_does_not_fit_raises_and_an_indefinite_covariance_is_reported():
     assert jnp.all(jnp.isnan(fl.fisher_information(indefinite, jnp.array([2.0]))))
     with pytest.raises(eqx.EquinoxRuntimeError, match="NaN or infinity"):
         fl.fisher_estimate(fl.GaussianModel(mean, variances), {"a": -1.0, "rate": 1.0})
+
+
+def test_a_covariance_lost_in_round_off_is_reported_and_one_that_is_not_keeps_its_digits():
+    def information_of(length):
+        kernel = jnp.exp(-0.5 * ((TIMES[:, None] - TIMES[None, :]) / length) ** 2)
+        return fl.fisher_information(fl.GaussianModel(None, lambda variance: variance * kernel), 1.0)[0, 0]
+
+    # A variance alone has n / 2; the condition numbers are 1e7 and 3e15.
+    assert abs(information_of(0.2) / 6.0 - 1.0) < 1e-8
+    assert jnp.isnan(information_of(0.5))
