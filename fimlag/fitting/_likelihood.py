@@ -141,14 +141,17 @@ def _scoring(problem: _Problem, start, max_iterations) -> _State:
 
     def advance(state: _State) -> _State:
         value, score = jax.value_and_grad(problem.log_likelihood)(state.theta)
-        factor = jnp.linalg.cholesky(problem.information(state.theta))
+        information = problem.information(state.theta)
+        factor = jnp.linalg.cholesky(information)
         step = jax.scipy.linalg.cho_solve((factor, True), score)
         squared = jnp.vdot(score, step)
         trials = lax.map(lambda length: problem.log_likelihood(state.theta + length * step), lengths)
         noise = 8 * eps * jnp.abs(value)
         enough = jnp.isfinite(trials) & (trials >= value + 1e-4 * lengths * squared - noise)
         accepted, length = jnp.any(enough), lengths[jnp.argmax(enough)]
-        converged = accepted & (squared <= eps * jnp.maximum(jnp.abs(value), 1.0))
+        # Parameters far from zero in units of their errors are themselves known to some digits only.
+        grain = eps * jnp.sum(jnp.abs(state.theta) * jnp.sqrt(jnp.diagonal(information)))
+        converged = accepted & (squared <= jnp.maximum(eps * jnp.maximum(jnp.abs(value), 1.0), grain**2))
         return _State(
             jnp.where(accepted, state.theta + length * step, state.theta),
             state.iterations + 1,

@@ -159,8 +159,11 @@ def profile_end(side: ProfileEnd, root, max_iterations: int):
 
 
 def _meets(profile: _Profile, point):
-    """Whether the conditions hold at the end, to the root of machine precision or the noise of the likelihood."""
+    """Whether the conditions hold at the end, to the root of machine precision or what round-off makes of them."""
     eps = float(jnp.finfo(point.dtype).eps)
     target = jnp.sqrt(profile.side.threshold)
-    noise = eps**0.5 * target + 64.0 * eps * jnp.abs(profile.peak) / target
+    inverse = jax.scipy.linalg.solve_triangular(profile.root, jnp.eye(point.shape[0] - 1, dtype=point.dtype))
+    # Parameters far from zero in units of their errors are themselves known to some digits only.
+    grain = eps * jnp.linalg.norm(jnp.abs(inverse) @ jnp.abs(profile.side.estimate))
+    noise = eps**0.5 * target + 64.0 * eps * jnp.abs(profile.peak) / target + 4.0 * grain
     return jnp.linalg.norm(profile.residual(point, target)) <= noise * (1.0 + jnp.linalg.norm(point))

@@ -252,3 +252,14 @@ def test_interval_lowers_without_the_device():
         return fl.profile_interval(NORMAL, data, fitted(data), 0, throw=False).upper
 
     assert "stablehlo" in jax.jit(upper).trace(DATA).lower(lowering_platforms=("cuda",)).as_text()
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e5])
+def test_an_offset_that_leaves_few_digits_costs_no_more_than_these(offset):
+    data = (offset + 1e-4 * offset * jnp.sin(jnp.arange(50.0))).astype(jnp.float32)
+    mean, spread = np.mean(np.asarray(data, float)), np.std(np.asarray(data, float))
+    fit = fl.maximum_likelihood(NORMAL, data, jnp.array([offset, 1e-4 * offset], jnp.float32))
+    interval = fl.profile_interval(NORMAL, data, fit, 0)
+    half = spread * np.sqrt(np.expm1(float(interval.threshold) / 50))
+    # single precision knows the mean to 6e-8 of itself
+    np.testing.assert_allclose([interval.lower, interval.upper], [mean - half, mean + half], rtol=5e-7)
