@@ -37,7 +37,10 @@ class ConfidenceEllipsoid(AbstractSolution):
     def mahalanobis(self, theta: Coordinates) -> Float[Array, ""]:
         """The distance of a point from the centre in standard errors, shape ()."""
         offset = self.structure.flatten(theta, "theta") - self.centre
-        return jnp.linalg.norm(jax.scipy.linalg.solve_triangular(self.factor, offset, lower=True))
+        square = jnp.sum(jax.scipy.linalg.solve_triangular(self.factor, offset, lower=True) ** 2)
+        # At the centre the distance has no derivative: 0 is what its minimum has from both sides.
+        centre = square == 0.0
+        return jnp.where(centre, 0.0, jnp.sqrt(jnp.where(centre, 1.0, square)))
 
     def contains(self, theta: Coordinates) -> Bool[Array, ""]:
         """Whether a point lies in the ellipsoid or on its boundary, shape (); False where the ellipsoid is NaN."""

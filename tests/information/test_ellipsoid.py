@@ -163,3 +163,9 @@ def test_volume_and_distance_differentiate_where_axes_coincide():
 
     # Pi r^2 scale.
     assert abs(jax.grad(volume)(3.0) / (volume(3.0) / 3.0) - 1.0) < 1e-14
+
+
+def test_distance_from_the_centre_has_no_slope_there():
+    ellipsoid = fl.confidence_ellipsoid(jnp.array([1.0, 2.0]), covariance=jnp.eye(2))
+    assert jnp.all(jax.grad(ellipsoid.mahalanobis)(jnp.array([1.0, 2.0])) == 0.0)
+    assert ellipsoid.mahalanobis(jnp.array([4.0, 6.0])) == 5.0
