@@ -103,15 +103,21 @@ def test_autoregression_has_the_information_of_its_closed_form(phi):
     assert np.allclose(found, exact, rtol=1e-10, atol=1e-12)
 
 
-def test_generic_sample_of_a_gaussian_process_meets_the_pull_back_within_four_errors():
-    model = fl.GaussianModel(mean, kernel)
+def autoregression(theta):
+    lags = 11.0 * jnp.abs(TIMES[:, None] - TIMES[None, :])
+    return theta["a"] / (1.0 - theta["rate"] ** 2) * theta["rate"] ** lags
+
+
+@pytest.mark.parametrize("covariance", [kernel, autoregression])
+def test_generic_sample_of_a_vector_meets_the_pull_back_within_four_errors(covariance):
+    model = fl.GaussianModel(mean, covariance)
 
     def sample(key, theta, n):
         noise = jax.random.normal(key, (n, 12))
-        return mean(theta) + noise @ jnp.linalg.cholesky(kernel(theta)).T
+        return mean(theta) + noise @ jnp.linalg.cholesky(covariance(theta)).T
 
     with jax.numpy_rank_promotion("allow"):
-        generic = fl.StatisticalModel(model.log_likelihood, fl.MonteCarlo(sample, 20_000, jax.random.key(0)))
+        generic = fl.StatisticalModel(model.log_likelihood, fl.MonteCarlo(sample, 10_000, jax.random.key(0)))
         found = eqx.filter_jit(fl.fisher_estimate)(generic, THETA)
     assert jnp.all(jnp.abs(found.value - information(model, THETA)) < 4.0 * found.standard_error)
 
