@@ -177,6 +177,7 @@ def test_constraints_of_another_shape_raise(shape):
         fl.cramer_rao_bound(INFORMATION, constraint_jacobian=jnp.ones(shape))
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_constrained_bound_follow_the_constraints():
     def bound(angle):
         jacobian = jnp.stack([jnp.cos(angle), jnp.sin(angle)])[None]

@@ -75,6 +75,7 @@ class TestAudit:
             assert jnp.all(jnp.abs(gap) <= 4.0 * error + 1e-9)
             assert jnp.all(error > 0.0) == (found.certificate.outcomes > 0)
 
+    @pytest.mark.slow
     def test_its_error_is_the_spread_between_samples(self):
         def audit(key):
             certificate = fl.fisher_estimate(sampled(400, key), THETA, throw=False).certificate
@@ -167,6 +168,7 @@ class TestMerging:
 class TestPropagation:
     FUNCTIONS = (jnp.linalg.inv, lambda matrix: jnp.linalg.slogdet(matrix)[1], jnp.linalg.eigvalsh)
 
+    @pytest.mark.slow
     def test_errors_of_inverse_determinant_and_spectrum_are_their_spread(self):
         def derived(function):
             def draw(key):
@@ -191,6 +193,7 @@ class TestPropagation:
             assert jnp.all(found.standard_error == 0.0)
             assert jnp.allclose(found.value, jnp.linalg.inv(NORMAL.fisher(THETA)), rtol=1e-10)
 
+    @pytest.mark.slow
     def test_regressions_and_products_add_their_variances(self):
         inputs = jnp.ones((4, 2))
 

@@ -179,6 +179,7 @@ def test_second_derivative_knows_that_the_weights_move():
     np.testing.assert_allclose(jax.hessian(value)(jnp.array(s)), second, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_derivative_of_a_multiple_eigenvalue_is_that_of_the_optimum():
     # E-optimal allocation to two groups: 1 / (1 / s + 1), both eigenvalues equal
     def value(s):
@@ -220,6 +221,7 @@ def test_candidates_that_do_not_identify_theta_are_reported(criterion):
         fl.optimal_design(rank_one, jnp.array([[1.0, 0.5], [1.0, 0.5]]), criterion)
 
 
+@pytest.mark.slow
 def test_failures_are_named_and_stay_alone_in_a_batch():
     good = jnp.asarray(RNG.normal(size=(5, 2)))
     batch = jnp.stack([good, good.at[1].set(jnp.nan), jnp.ones((5, 2))])
@@ -268,6 +270,7 @@ def test_criteria_of_a_diagonal_matrix(criterion, expected):
     assert bool(jnp.isnan(singular)) or abs(float(singular)) < 1e-14  # the smallest eigenvalue exists, and is zero
 
 
+@pytest.mark.slow
 def test_single_precision_is_followed_and_certified():
     rows = jnp.asarray(RNG.normal(size=(60, 3)), jnp.float32)
     for criterion in ("D", "E"):

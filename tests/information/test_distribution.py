@@ -58,6 +58,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "make", "theta", "closed"), CASES)
 def test_rule_is_picked_from_the_support_and_meets_the_closed_form(rule, make, theta, closed):
     theta = jnp.array(theta)
@@ -130,6 +131,7 @@ def test_mixture_of_normals_is_that_of_its_own_density():
     np.testing.assert_allclose(information(adapted(make, theta, nodes=400), theta), information(ours, theta), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_vectors_are_sampled_with_the_key_and_number_given():
     key = jax.random.key(0)
     covariance = jnp.array([[2.0, 0.5], [0.5, 1.0]])

@@ -108,6 +108,7 @@ def autoregression(theta):
     return theta["a"] / (1.0 - theta["rate"] ** 2) * theta["rate"] ** lags
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("covariance", [kernel, autoregression])
 def test_generic_sample_of_a_vector_meets_the_pull_back_within_four_errors(covariance):
     model = fl.GaussianModel(mean, covariance)
@@ -122,6 +123,7 @@ def test_generic_sample_of_a_vector_meets_the_pull_back_within_four_errors(covar
     assert jnp.all(jnp.abs(found.value - information(model, THETA)) < 4.0 * found.standard_error)
 
 
+@pytest.mark.slow
 def test_information_is_the_hessian_of_relative_entropy():
     def entropy(vector):
         theta = {"a": vector[0], "rate": vector[1]}

@@ -94,6 +94,7 @@ def test_corner_of_the_negative_binomial_is_the_sum_over_its_survival():
     assert abs(families.NegativeBinomial().fisher(theta)[0, 0] / expected - 1.0) < 1e-13
 
 
+@pytest.mark.slow
 def test_every_closed_form_follows_the_precision_of_theta():
     thetas = [jnp.array(points[-1]) for _, points in POINTS]
 
@@ -108,6 +109,7 @@ def test_every_closed_form_follows_the_precision_of_theta():
         assert relative_error(ours.astype(exact.dtype), exact) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "theta"),
     [
@@ -142,6 +144,7 @@ def test_derivative_of_the_closed_form_is_that_of_the_expectation(family, theta)
     assert jnp.max(jnp.abs(ours - generic)) < 1e-8 * jnp.max(jnp.abs(ours))
 
 
+@pytest.mark.slow
 def test_samplers_of_vectors_are_within_four_standard_errors():
     key = jax.random.key(0)
     covariance = jnp.array([[2.0, 0.5], [0.5, 1.0]])

@@ -134,6 +134,7 @@ def test_information_of_a_mixed_qubit_and_its_derivatives_meet_the_closed_form()
         assert jnp.max(jnp.abs(one - closed)) < 1e-11 * jnp.max(jnp.abs(closed))
 
 
+@pytest.mark.slow
 def test_pure_density_matrix_has_the_information_of_its_state_and_its_derivatives():
     def state(a):
         return jnp.concatenate([spin(a), as_complex(a[:1] * a[1:])])

@@ -49,6 +49,7 @@ def test_linear_regression_meets_hc0():
     assert np.max(np.abs(found - closed)) < 1e-13 * np.max(closed)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_right_has_the_inverse_information():
     # Frequencies exactly as the model says stand for its expectation.
     theta = jnp.array([0.25, 0.35])

@@ -87,6 +87,7 @@ def test_eigenvectors_diagonalise_the_information():
     assert jnp.all(jnp.max(vectors, axis=1) == jnp.max(jnp.abs(vectors), axis=1))
 
 
+@pytest.mark.slow
 def test_leading_eigenvalues_are_those_of_the_whole_by_every_route(monkeypatch):
     model, theta = linear(MATRIX)
     whole = spectrum_of(model, theta)
@@ -148,6 +149,7 @@ def test_derivatives_of_eigenvalues_sum_to_that_of_the_log_determinant():
     assert jnp.max(jnp.abs(slopes[0] - slopes[1])) < 1e-8 * jnp.max(jnp.abs(slopes[1]))
 
 
+@pytest.mark.slow
 def test_log_determinant_is_that_of_the_matrix_by_every_route(monkeypatch):
     model, theta = linear(MATRIX)
     expected = jnp.linalg.slogdet(MATRIX.T @ MATRIX + 0.3 * jnp.eye(40))[1]

@@ -38,6 +38,7 @@ def bernoulli_information(n):
     return lambda p: n * fl.families.Bernoulli().fisher(p)
 
 
+@pytest.mark.slow
 def test_normal_mean_with_a_normal_prior_meets_the_posterior_variance():
     def information(mean):
         return 7 * fl.fisher_information(fl.families.Normal().model, jnp.stack([mean, 1.5]))[:1, :1]
