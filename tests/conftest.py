@@ -13,3 +13,9 @@ settings.load_profile("reproducible")
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Let go of what a module compiled: thousands of programs in one process exhaust its memory maps."""
+    if nextitem is None or nextitem.path != item.path:
+        jax.clear_caches()
