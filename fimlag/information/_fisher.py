@@ -104,6 +104,8 @@ def fisher_estimate(
     outcomes or more is beyond 8 standard errors, or that of an exact rule beyond eps^0.5 of its deviation;
     `irregular` where the two forms differ likewise: kinks, jumps, a support that depends on theta;
     `tolerance_not_met` where n outcomes do not reach `rtol`. `Empirical` data are judged by finiteness alone.
+    A score below 100 times round-off is taken for zero: give parameters units in which it is not. In a regression
+    `rtol` holds at each input.
 
     **Reference:** Owen (2013), chapter 9 (importance sampling and its effective sample size); White (1982), section 4.
 

@@ -33,7 +33,7 @@ class GaussianModel(AbstractClosedModel):
 
     One observation is the whole vector y; data are vectors stacked along axis 0, so that a single one is `y[None]`.
     The information is NaN where the covariance is not positive definite to working precision: a smooth kernel on close
-    points needs a noise on its diagonal.
+    points needs a noise on its diagonal. Short of that, round-off costs as many digits as the condition number has.
 
     **Raises:** `ValueError` for shapes that do not fit, or where neither argument depends on theta.
 
