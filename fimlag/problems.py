@@ -150,6 +150,11 @@ class NormalFisher(AbstractMetric):
     **Reference:** Atkinson & Mitchell (1981), section 6.
     """
 
+    @property
+    def chart(self) -> None:
+        """None: the closed geodesics are in the coordinates given."""
+        return None
+
     def __call__(self, q):
         return jnp.diag(jnp.asarray([1, 2], q.dtype)) / q[1] ** 2
 

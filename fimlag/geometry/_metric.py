@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -14,7 +15,17 @@ from fimlag.information import AbstractModel, fisher_information, fisher_quadrat
 
 
 class AbstractMetric(eqx.Module):
-    """A metric: `metric(q)` is its (d, d) matrix and `metric.quadratic(q, v)` the squared length of `v`."""
+    """A metric: `metric(q)` is its (d, d) matrix and `metric.quadratic(q, v)` the squared length of `v`.
+
+    `chart`: free coordinates that cover its domain, or None where its own coordinates are free already.
+    """
+
+    if TYPE_CHECKING:
+        # To a type checker an abstract variable is an argument of every subclass without an __init__.
+        @property
+        def chart(self) -> Any: ...
+    else:
+        chart: eqx.AbstractVar[Any]
 
     @abc.abstractmethod
     def __call__(self, q: Coordinates) -> Float[Array, "d d"]:
@@ -31,13 +42,14 @@ class Metric(AbstractMetric):
     $$g_{ij}(q) = \mathtt{fn}(q)_{ij}$$
 
     **Arguments:** `fn`: a pure JAX function from a point to a symmetric (d, d) matrix. Only the symmetric part
-    acts in `quadratic`.
+    acts in `quadratic`. `chart`: free coordinates that cover its domain; None where all of space is.
     """
 
     fn: MetricFn
+    chart: Any
 
-    def __init__(self, fn: MetricFn):
-        self.fn = as_field(fn)
+    def __init__(self, fn: MetricFn, chart=None):
+        self.fn, self.chart = as_field(fn), chart
 
     def __call__(self, q):
         return _checked_matrix(self.fn(q), flatten(q, "q")[1].size)
@@ -63,6 +75,11 @@ class EuclideanMetric(AbstractMetric):
         if mass.ndim > 2 or (mass.ndim == 2 and mass.shape[0] != mass.shape[1]):
             raise ValueError(f"mass must be a number, a vector or a square matrix, but has shape {mass.shape}.")
         self.mass = mass
+
+    @property
+    def chart(self) -> None:
+        """None: all of space is its domain."""
+        return None
 
     def __call__(self, q):
         vector, structure = flatten(q, "q")
@@ -103,6 +120,11 @@ class FisherMetric(AbstractMetric):
             )
         self.model = model
 
+    @property
+    def chart(self):
+        """The free coordinates of the model, None where it has none."""
+        return getattr(self.model, "chart", None)
+
     def __call__(self, q):
         return fisher_information(self.model, q)
 
@@ -125,6 +147,11 @@ class PullbackMetric(AbstractMetric):
     def __init__(self, metric: MetricFn, map: Callable):
         self.metric = as_metric(metric)
         self.map = as_field(map)
+
+    @property
+    def chart(self) -> None:
+        """None: the domain of the map is the caller's."""
+        return None
 
     def __call__(self, q):
         vector, structure = flatten(q, "q")
@@ -153,6 +180,11 @@ class ConformalMetric(AbstractMetric):
     def __init__(self, metric: MetricFn, log_factor: Callable):
         self.metric = as_metric(metric)
         self.log_factor = as_field(log_factor)
+
+    @property
+    def chart(self):
+        """The free coordinates of the metric that is scaled."""
+        return self.metric.chart
 
     def __call__(self, q):
         return jnp.exp(self.log_factor(q)) * self.metric(q)
