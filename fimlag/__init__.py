@@ -2,6 +2,14 @@
 
 import importlib
 
+from fimlag._charts import (
+    AbstractChart as AbstractChart,
+    CoordinatewiseChart as CoordinatewiseChart,
+    FunctionChart as FunctionChart,
+    IdentityChart as IdentityChart,
+    ShapeMeanChart as ShapeMeanChart,
+    SimplexChart as SimplexChart,
+)
 from fimlag._results import RESULTS as RESULTS
 from fimlag.information import (
     AbstractCriterion as AbstractCriterion,

@@ -12,7 +12,7 @@ import fimlag as fl
 PACKAGE = pathlib.Path(fl.__file__).parent
 FLOORS = (
     ("_types",),
-    ("_results", "_flat", "_linear", "_implicit"),
+    ("_results", "_flat", "_charts", "_linear", "_implicit"),
     ("information",),
     ("geometry",),
     ("mechanics",),

@@ -8,8 +8,9 @@ import numpy as np
 from jax.scipy.special import i0e, i1e
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
-from fimlag.information.families._family import AbstractFamily, as_real, first, pair
+from fimlag.information.families._family import HALF_PLANE, AbstractFamily, as_real, first, pair
 
 LARGE = 30.0
 """Concentration from which the asymptotic series of the Bessel ratio has all digits."""
@@ -36,6 +37,10 @@ class VonMises(AbstractFamily):
     @property
     def expectation(self) -> Quadrature:
         return Quadrature(-math.pi, math.pi, location=first, scale=_scale, periodic=True)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_PLANE
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         return jnp.diag(self._diagonal(theta))

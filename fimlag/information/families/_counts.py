@@ -1,13 +1,17 @@
 """Families of counts without a largest one."""
 
+import math
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart, CoordinatewiseChart
 from fimlag.information._expectation import ExactSum
 from fimlag.information._nodes import half_line
 from fimlag.information.families._family import (
+    UNIT_INTERVAL,
     AbstractFamily,
     absolute,
     at_least,
@@ -48,6 +52,10 @@ class Geometric(AbstractFamily):
     @property
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(self.truncation + 1))
+
+    @property
+    def chart(self) -> AbstractChart:
+        return UNIT_INTERVAL
 
     def fisher(self, theta) -> Float[Array, "1 1"]:
         p = positive(scalar(theta))
@@ -101,6 +109,10 @@ class NegativeBinomial(AbstractFamily):
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(self.truncation + 1))
 
+    @property
+    def chart(self) -> AbstractChart:
+        return CoordinatewiseChart((0.0, 0.0), (math.inf, 1.0))
+
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         r, p = positives(theta)
         q = positive(1.0 - p)
@@ -144,6 +156,10 @@ class ZeroInflatedPoisson(AbstractFamily):
     @property
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(self.truncation + 1))
+
+    @property
+    def chart(self) -> AbstractChart:
+        return CoordinatewiseChart((0.0, 0.0), (1.0, math.inf))
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         share, rate = positives(theta)

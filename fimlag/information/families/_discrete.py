@@ -5,8 +5,11 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart, SimplexChart
 from fimlag.information._expectation import ExactSum
 from fimlag.information.families._family import (
+    HALF_LINE,
+    UNIT_INTERVAL,
     AbstractFamily,
     absolute,
     as_real,
@@ -37,6 +40,10 @@ class Bernoulli(AbstractFamily):
     @property
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(2))
+
+    @property
+    def chart(self) -> AbstractChart:
+        return UNIT_INTERVAL
 
     def fisher(self, theta) -> Float[Array, "1 1"]:
         p = scalar(theta)
@@ -96,6 +103,10 @@ class Categorical(AbstractFamily):
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(self.k))
 
+    @property
+    def chart(self) -> AbstractChart:
+        return SimplexChart()
+
     def fisher(self, theta) -> Float[Array, "d d"]:
         p = self.probabilities(theta)
         return jnp.diag(1.0 / p[:-1]) + 1.0 / p[-1]
@@ -143,6 +154,10 @@ class Poisson(AbstractFamily):
     @property
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(self.truncation + 1))
+
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_LINE
 
     def fisher(self, theta) -> Float[Array, "1 1"]:
         return jnp.reshape(1.0 / positive(scalar(theta)), (1, 1))

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, as_field
-from fimlag.information.families._family import AbstractFamily
+from fimlag.information.families._family import LINE, AbstractFamily
 
 
 class ExponentialFamily(AbstractFamily):
@@ -22,7 +23,8 @@ class ExponentialFamily(AbstractFamily):
 
     **Arguments:** `log_partition(theta)`: A, a scalar; theta a vector or any pytree. `statistics(x)`: T of ONE outcome,
     in the structure of theta; left out, the outcome is T itself. `log_base(x)`: h, left out 0. `expectation`: the rule
-    of the generic route, which the closed form does not need.
+    of the generic route, which the closed form does not need. `chart`: coordinates without bounds on the domain; left
+    out, the natural parameters themselves.
 
     **Raises:** `ValueError` where statistics and theta differ in structure, or `.expectation` is asked for but was not
     given; `TypeError` for functions that are none.
@@ -42,6 +44,7 @@ class ExponentialFamily(AbstractFamily):
     statistics: Callable | None
     log_base: Callable | None
     rule: Any
+    coordinates: AbstractChart | None
 
     def __init__(
         self,
@@ -49,11 +52,13 @@ class ExponentialFamily(AbstractFamily):
         statistics: Callable | None = None,
         log_base: Callable | None = None,
         expectation=None,
+        chart: AbstractChart | None = None,
     ):
         self.log_partition = as_field(log_partition)
         self.statistics = None if statistics is None else as_field(statistics)
         self.log_base = None if log_base is None else as_field(log_base)
         self.rule = expectation
+        self.coordinates = chart
 
     def log_likelihood(self, theta: Coordinates, x) -> Float[Array, ""]:
         natural, structure = flatten(theta, "theta")
@@ -67,6 +72,10 @@ class ExponentialFamily(AbstractFamily):
         if self.rule is None:
             raise ValueError("The generic route needs a rule: construct the family with expectation=.")
         return self.rule
+
+    @property
+    def chart(self) -> AbstractChart:
+        return LINE if self.coordinates is None else self.coordinates
 
     def fisher(self, theta: Coordinates) -> Float[Array, "d d"]:
         natural, structure = flatten(theta, "theta")

@@ -1,15 +1,32 @@
 """What the families share: a density, its expectation and its closed Fisher matrix."""
 
 import abc
+import math
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from fimlag._charts import AbstractChart, CoordinatewiseChart, IdentityChart
 from fimlag._flat import flatten
 from fimlag._types import RealScalarLike
 from fimlag.information._closed import AbstractClosedModel
 from fimlag.information._model import StatisticalModel
 from fimlag.information._root import cholesky_root, factored_root
+
+LINE = IdentityChart()
+"""Every vector."""
+
+HALF_LINE = CoordinatewiseChart((0.0,))
+"""One positive number."""
+
+UNIT_INTERVAL = CoordinatewiseChart((0.0,), (1.0,))
+"""One probability."""
+
+HALF_PLANE = CoordinatewiseChart((-math.inf, 0.0))
+"""A location and a scale."""
+
+QUADRANT = CoordinatewiseChart((0.0, 0.0))
+"""Two positive numbers."""
 
 
 class AbstractFamily(AbstractClosedModel):
@@ -27,6 +44,11 @@ class AbstractFamily(AbstractClosedModel):
     @abc.abstractmethod
     def expectation(self):
         """The rule that takes expectations."""
+
+    @property
+    @abc.abstractmethod
+    def chart(self) -> AbstractChart:
+        """Coordinates without bounds."""
 
     @abc.abstractmethod
     def fisher(self, theta: Float[Array, " d"]) -> Float[Array, "d d"]:

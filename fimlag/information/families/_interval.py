@@ -4,8 +4,9 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln, polygamma
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
-from fimlag.information.families._family import AbstractFamily, as_real, positives
+from fimlag.information.families._family import QUADRANT, AbstractFamily, as_real, positives
 
 
 class Beta(AbstractFamily):
@@ -30,6 +31,10 @@ class Beta(AbstractFamily):
     @property
     def expectation(self) -> Quadrature:
         return Quadrature(0.0, 1.0, location=_location_of_beta, scale=_scale_of_beta, distances=True)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return QUADRANT
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         a, b = positives(theta)

@@ -6,9 +6,19 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance, log_ratio
-from fimlag.information.families._family import AbstractFamily, absolute, as_real, positive, positives, scalar
+from fimlag.information.families._family import (
+    HALF_LINE,
+    QUADRANT,
+    AbstractFamily,
+    absolute,
+    as_real,
+    positive,
+    positives,
+    scalar,
+)
 from fimlag.information.families._location_scale import EULER
 
 
@@ -35,6 +45,10 @@ class Weibull(AbstractFamily):
     @property
     def expectation(self) -> Quadrature:
         return Quadrature(0.0, math.inf, location=_scale_of_weibull, scale=_width_of_weibull)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return QUADRANT
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         shape, scale = positives(theta)
@@ -77,6 +91,10 @@ class Rayleigh(AbstractFamily):
     def expectation(self) -> Quadrature:
         return Quadrature(0.0, math.inf, scale=scalar)
 
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_LINE
+
     def fisher(self, theta) -> Float[Array, "1 1"]:
         return jnp.reshape(4.0 / positive(scalar(theta)) ** 2, (1, 1))
 
@@ -117,6 +135,10 @@ class Pareto(AbstractFamily):
     @property
     def expectation(self) -> Quadrature:
         return Quadrature(self.lower, math.inf, location=self._location, scale=self._scale)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_LINE
 
     def fisher(self, theta) -> Float[Array, "1 1"]:
         return jnp.reshape(1.0 / positive(scalar(theta)) ** 2, (1, 1))
@@ -168,6 +190,10 @@ class CensoredExponential(AbstractFamily):
     @property
     def expectation(self) -> Quadrature:
         return Quadrature(0.0, self.time, location=self._location, scale=self._scale, atoms=self.time)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_LINE
 
     def fisher(self, theta) -> Float[Array, "1 1"]:
         rate = positive(scalar(theta))

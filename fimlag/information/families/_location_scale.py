@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance
 from fimlag.information.families._family import (
+    HALF_PLANE,
     AbstractFamily,
     as_real,
     first,
@@ -55,6 +57,10 @@ class AbstractLocationScale(AbstractFamily):
     def expectation(self) -> Quadrature:
         breaks = first if self.kinked else None
         return Quadrature(-math.inf, math.inf, location=first, scale=second, breaks=breaks)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_PLANE
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         scale = positive(pair(theta)[1])

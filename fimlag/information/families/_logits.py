@@ -5,8 +5,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart
 from fimlag.information._expectation import ExactSum
-from fimlag.information.families._family import AbstractFamily, absolute, as_real, at_least, parameters, root, scalar
+from fimlag.information.families._family import (
+    LINE,
+    AbstractFamily,
+    absolute,
+    as_real,
+    at_least,
+    parameters,
+    root,
+    scalar,
+)
 
 
 class BernoulliLogits(AbstractFamily):
@@ -28,6 +38,10 @@ class BernoulliLogits(AbstractFamily):
     @property
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(2))
+
+    @property
+    def chart(self) -> AbstractChart:
+        return LINE
 
     def fisher(self, theta) -> Float[Array, "1 1"]:
         logit = scalar(theta)
@@ -74,6 +88,10 @@ class CategoricalLogits(AbstractFamily):
     @property
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(self.k))
+
+    @property
+    def chart(self) -> AbstractChart:
+        return LINE
 
     def fisher(self, theta) -> Float[Array, "d d"]:
         # By the root: a diagonal p (1 - p) would lose the small 1 - p.

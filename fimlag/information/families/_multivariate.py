@@ -10,8 +10,9 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from jax.scipy.special import gammaln, polygamma
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart, CoordinatewiseChart
 from fimlag.information._expectation import MonteCarlo
-from fimlag.information.families._family import AbstractFamily, as_real, at_least, parameters, root
+from fimlag.information.families._family import LINE, AbstractFamily, as_real, at_least, parameters, root
 
 
 class Dirichlet(AbstractFamily):
@@ -48,6 +49,10 @@ class Dirichlet(AbstractFamily):
     @property
     def expectation(self) -> MonteCarlo:
         return _sampled(self, _draw_dirichlet)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return CoordinatewiseChart((0.0,) * self.k)
 
     def fisher(self, theta: Float[Array, " d"]) -> Float[Array, "d d"]:
         shapes = self._legal(theta)
@@ -92,6 +97,10 @@ class MultivariateNormal(AbstractFamily):
     @property
     def expectation(self) -> MonteCarlo:
         return _sampled(self, _draw_normal)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return LINE
 
     def fisher(self, theta: Float[Array, " p"]) -> Float[Array, "p p"]:
         factor = self.fisher_root(theta)
@@ -154,6 +163,10 @@ class NormalLocation(AbstractFamily):
     @property
     def expectation(self) -> MonteCarlo:
         return _sampled(self, _draw_normal)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return LINE
 
     def fisher(self, theta: Float[Array, " d"]) -> Float[Array, "d d"]:
         mean, factor = self.moments(theta)

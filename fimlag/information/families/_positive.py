@@ -6,9 +6,13 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln, polygamma
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart, ShapeMeanChart
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance, log_ratio
 from fimlag.information.families._family import (
+    HALF_LINE,
+    HALF_PLANE,
+    QUADRANT,
     AbstractFamily,
     absolute,
     as_real,
@@ -43,6 +47,10 @@ class Exponential(AbstractFamily):
     def expectation(self) -> Quadrature:
         return Quadrature(0.0, math.inf, scale=_mean_of_exponential)
 
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_LINE
+
     def fisher(self, theta) -> Float[Array, "1 1"]:
         return jnp.reshape(1.0 / positive(scalar(theta)) ** 2, (1, 1))
 
@@ -75,6 +83,10 @@ class Gamma(AbstractFamily):
     def expectation(self) -> Quadrature:
         return Quadrature(0.0, math.inf, location=_location_of_gamma, scale=_scale_of_gamma)
 
+    @property
+    def chart(self) -> AbstractChart:
+        return ShapeMeanChart()
+
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         shape, rate = positives(theta)
         cross = -1.0 / rate
@@ -103,6 +115,10 @@ class ChiSquared(AbstractFamily):
     def expectation(self) -> Quadrature:
         return Quadrature(0.0, math.inf, location=_location_of_chi_squared, scale=_scale_of_chi_squared)
 
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_LINE
+
     def fisher(self, theta) -> Float[Array, "1 1"]:
         return jnp.reshape(0.25 * polygamma(1, 0.5 * positive(scalar(theta))), (1, 1))
 
@@ -128,6 +144,10 @@ class LogNormal(AbstractFamily):
     @property
     def expectation(self) -> Quadrature:
         return Quadrature(0.0, math.inf, location=_median_of_log_normal, scale=_scale_of_log_normal)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_PLANE
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         return NORMAL.fisher(theta)
@@ -162,6 +182,10 @@ class InverseGaussian(AbstractFamily):
     def expectation(self) -> Quadrature:
         # Between two far ends that fall off double exponentially more nodes are needed.
         return Quadrature(0.0, math.inf, nodes=400, location=first, scale=_scale_of_inverse_gaussian)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return QUADRANT
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         mean, shape = positives(theta)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart, CoordinatewiseChart
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._family import (
     AbstractFamily,
@@ -45,6 +46,10 @@ class StudentT(AbstractFamily):
     @property
     def expectation(self) -> Quadrature:
         return Quadrature(-math.inf, math.inf, location=first, scale=second)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return CoordinatewiseChart((-math.inf, 0.0, 0.0))
 
     def fisher(self, theta: Float[Array, "3"]) -> Float[Array, "3 3"]:
         _, scale, dof = _legal(theta)

@@ -9,9 +9,18 @@ import numpy as np
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart, SimplexChart
 from fimlag.information._expectation import ExactSum
 from fimlag.information.families._discrete import Bernoulli, Categorical
-from fimlag.information.families._family import AbstractFamily, at_least, count, log_rest, positive, scalar
+from fimlag.information.families._family import (
+    UNIT_INTERVAL,
+    AbstractFamily,
+    at_least,
+    count,
+    log_rest,
+    positive,
+    scalar,
+)
 
 # Type checkers take the abstract fields for arguments.
 COIN = Bernoulli()
@@ -51,6 +60,10 @@ class Binomial(AbstractFamily):
     @property
     def expectation(self) -> ExactSum:
         return ExactSum(jnp.arange(self.n + 1))
+
+    @property
+    def chart(self) -> AbstractChart:
+        return UNIT_INTERVAL
 
     def fisher(self, theta) -> Float[Array, "1 1"]:
         return self.n * COIN.fisher(theta)
@@ -100,6 +113,10 @@ class Multinomial(AbstractFamily):
         bars = np.array(list(itertools.combinations(places, self.k - 1)))
         walls = np.pad(bars, ((0, 0), (1, 1)), constant_values=((0, 0), (-1, len(places))))
         return ExactSum(jnp.asarray(np.diff(walls, axis=1) - 1))
+
+    @property
+    def chart(self) -> AbstractChart:
+        return SimplexChart()
 
     def fisher(self, theta) -> Float[Array, "d d"]:
         return self.n * Categorical(self.k).fisher(theta)
