@@ -1,6 +1,23 @@
 """Matrix field to connection and curvature."""
 
-from fimlag.geometry._connection import christoffel as christoffel
+from fimlag.geometry._combined import (
+    DampedMetric as DampedMetric,
+    ProductMetric as ProductMetric,
+    SumMetric as SumMetric,
+)
+from fimlag.geometry._connection import (
+    christoffel as christoffel,
+    christoffel_first_kind as christoffel_first_kind,
+    geodesic_acceleration as geodesic_acceleration,
+)
+from fimlag.geometry._covariant import (
+    covariant_derivative as covariant_derivative,
+    covariant_derivative_of_one_form as covariant_derivative_of_one_form,
+    covariant_hessian as covariant_hessian,
+    laplace_beltrami as laplace_beltrami,
+    lie_derivative as lie_derivative,
+    riemannian_gradient as riemannian_gradient,
+)
 from fimlag.geometry._curvature import (
     ricci_curvature as ricci_curvature,
     riemann_curvature as riemann_curvature,
@@ -8,12 +25,20 @@ from fimlag.geometry._curvature import (
     sectional_curvature as sectional_curvature,
     volume_density as volume_density,
 )
+from fimlag.geometry._induced import (
+    ConformalMetric as ConformalMetric,
+    JacobiMetric as JacobiMetric,
+    PullbackMetric as PullbackMetric,
+)
+from fimlag.geometry._invariants import (
+    einstein_tensor as einstein_tensor,
+    kretschmann as kretschmann,
+    weyl_curvature as weyl_curvature,
+)
 from fimlag.geometry._metric import (
     AbstractMetric as AbstractMetric,
-    ConformalMetric as ConformalMetric,
     EuclideanMetric as EuclideanMetric,
     FisherMetric as FisherMetric,
     Metric as Metric,
-    PullbackMetric as PullbackMetric,
     as_metric as as_metric,
 )

@@ -1,15 +1,14 @@
 """Riemannian metrics on parameter space: callables from a point to a symmetric matrix."""
 
 import abc
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from fimlag._flat import flatten
+from fimlag._charts import AbstractChart
+from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, MetricFn, as_field
 from fimlag.information import AbstractModel, fisher_information, fisher_quadratic
 
@@ -23,9 +22,9 @@ class AbstractMetric(eqx.Module):
     if TYPE_CHECKING:
         # To a type checker an abstract variable is an argument of every subclass without an __init__.
         @property
-        def chart(self) -> Any: ...
+        def chart(self) -> AbstractChart | None: ...
     else:
-        chart: eqx.AbstractVar[Any]
+        chart: eqx.AbstractVar[AbstractChart | None]
 
     @abc.abstractmethod
     def __call__(self, q: Coordinates) -> Float[Array, "d d"]:
@@ -46,9 +45,9 @@ class Metric(AbstractMetric):
     """
 
     fn: MetricFn
-    chart: Any
+    chart: AbstractChart | None
 
-    def __init__(self, fn: MetricFn, chart=None):
+    def __init__(self, fn: MetricFn, chart: AbstractChart | None = None):
         self.fn, self.chart = as_field(fn), chart
 
     def __call__(self, q):
@@ -132,70 +131,33 @@ class FisherMetric(AbstractMetric):
         return fisher_quadratic(self.model, q, v)
 
 
-class PullbackMetric(AbstractMetric):
-    r"""The metric that a map induces on its domain.
-
-    $$(f^* g)(q) = J^\top g(f(q))\, J, \qquad J = \partial f / \partial q$$
-
-    **Arguments:** `metric`: the metric of the target space; `map`: a differentiable function from points of the
-    domain to points of the target, which may have another dimension (a submanifold) or the same (a chart).
-    """
-
-    metric: AbstractMetric
-    map: Callable
-
-    def __init__(self, metric: MetricFn, map: Callable):
-        self.metric = as_metric(metric)
-        self.map = as_field(map)
-
-    @property
-    def chart(self) -> None:
-        """None: the domain of the map is the caller's."""
-        return None
-
-    def __call__(self, q):
-        vector, structure = flatten(q, "q")
-        jacobian = jax.jacfwd(lambda x: flatten(self.map(structure.unflatten(x)))[0])(vector)
-        return jacobian.T @ self.metric(self.map(q)) @ jacobian
-
-    def quadratic(self, q, v):
-        vector, structure = flatten(q, "q")
-        velocity = structure.flatten(v, "v")
-        target = flatten(self.map(q))[1]
-        point, image = jax.jvp(lambda x: flatten(self.map(structure.unflatten(x)))[0], (vector,), (velocity,))
-        return self.metric.quadratic(target.unflatten(point), target.unflatten(image))
-
-
-class ConformalMetric(AbstractMetric):
-    r"""A metric scaled by a positive function.
-
-    $$\tilde g(q) = e^{\phi(q)}\, g(q)$$
-
-    **Arguments:** `metric`: the metric scaled; `log_factor`: the function $\phi$, a scalar of the point.
-    """
-
-    metric: AbstractMetric
-    log_factor: Callable
-
-    def __init__(self, metric: MetricFn, log_factor: Callable):
-        self.metric = as_metric(metric)
-        self.log_factor = as_field(log_factor)
-
-    @property
-    def chart(self):
-        """The free coordinates of the metric that is scaled."""
-        return self.metric.chart
-
-    def __call__(self, q):
-        return jnp.exp(self.log_factor(q)) * self.metric(q)
-
-    def quadratic(self, q, v):
-        return jnp.exp(self.log_factor(q)) * self.metric.quadratic(q, v)
-
-
 def as_metric(metric: MetricFn) -> AbstractMetric:
     """The metric itself, or a plain callable `q -> (d, d)` as a `Metric`."""
     return metric if isinstance(metric, AbstractMetric) else Metric(metric)
+
+
+class FlatMetric(eqx.Module):
+    """A metric on flat vectors: the caller's structure is restored before each call."""
+
+    metric: AbstractMetric
+    structure: Structure
+
+    def __call__(self, q: Float[Array, " d"]) -> Float[Array, "d d"]:
+        return self.metric(self.structure.unflatten(q))
+
+    def quadratic(self, q: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, ""]:
+        """The squared length of v."""
+        return self.metric.quadratic(self.structure.unflatten(q), self.structure.unflatten(v))
+
+    def vector(self, tree: Coordinates, name: str, dtype) -> Float[Array, " d"]:
+        """A tangent vector or one-form of the caller as a vector."""
+        return self.structure.flatten(tree, name).astype(dtype)
+
+
+def flat_metric(metric: MetricFn, q: Coordinates) -> tuple[FlatMetric, Float[Array, " d"]]:
+    """The metric on flat vectors, and the point as one."""
+    vector, structure = flatten(q, "q")
+    return FlatMetric(as_metric(metric), structure), vector
 
 
 def _quadratic_form(matrix, v):
