@@ -20,6 +20,11 @@ class AbstractClosedModel(AbstractDensity):
     def fisher(self, theta: Coordinates) -> Float[Array, "d d"]:
         """The Fisher matrix in closed form, shape (d, d)."""
 
+    def quadratic(self, theta: Coordinates, v: Coordinates) -> Float[Array, ""]:
+        """The squared length of v: the sum of the squares of the roots' outputs along it."""
+        direction = flatten(v, "v")[0]
+        return jnp.sum(jnp.stack([root.quadratic(direction) for root in self.information_roots(theta)]))
+
     @property
     def smooth(self) -> bool:
         """Whether the information is one smooth function of theta: it is."""
@@ -35,11 +40,10 @@ class AbstractClosedModel(AbstractDensity):
         return exact_estimate(self.fisher(theta), self.route(form))
 
     def information_quadratic(self, theta, v):
-        """The squared length of v: the sum of the squares of the roots' outputs along it."""
+        """The squared length of v, by its formula."""
         vector, structure = flatten(theta, "theta")
         direction = structure.flatten(v, "v").astype(vector.dtype)
-        lengths = [root.quadratic(direction) for root in self.information_roots(theta)]
-        length = jnp.sum(jnp.stack(lengths))
+        length = self.quadratic(structure.unflatten(vector), structure.unflatten(direction))
         return length, first_failure((~jnp.isfinite(length), RESULTS.nonfinite))
 
     def sampling_variance(self, theta, linear):

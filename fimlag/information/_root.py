@@ -144,7 +144,19 @@ def dense_factor(roots: tuple[SquareRoot, ...]) -> Float[Array, "d r"]:
 
 def cholesky_root(information: Float[Array, "d d"]) -> Float[Array, "d d"]:
     """The factor R of a positive definite matrix $R R^\\top$; NaN where it is not."""
-    return jnp.linalg.cholesky(information)
+    if information.shape[0] > 2:
+        return jnp.linalg.cholesky(information)
+    # A call of LAPACK would cost more than the whole factor.
+    first = _root_of_pivot(information[0, 0])
+    if information.shape[0] == 1:
+        return jnp.reshape(first, (1, 1))
+    below = information[1, 0] / first
+    last = _root_of_pivot(information[1, 1] - below**2)
+    return jnp.stack([jnp.stack([first, jnp.zeros_like(first)]), jnp.stack([below, last])])
+
+
+def _root_of_pivot(pivot):
+    return jnp.sqrt(jnp.where(pivot > 0.0, pivot, jnp.nan))
 
 
 class _WeightedLikelihood(eqx.Module):

@@ -1,12 +1,13 @@
 """Families on the unit interval."""
 
 import jax.numpy as jnp
-from jax.scipy.special import gammaln, polygamma
+from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
-from fimlag.information.families._family import QUADRANT, AbstractFamily, as_real, positives
+from fimlag.information.families._family import QUADRANT, AbstractFamily, as_real, pair, positives
+from fimlag.information.families._shares import shares_fisher, shares_quadratic, shares_root
 
 
 class Beta(AbstractFamily):
@@ -37,8 +38,17 @@ class Beta(AbstractFamily):
         return QUADRANT
 
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
-        a, b = positives(theta)
-        return jnp.diag(jnp.stack([polygamma(1, a), polygamma(1, b)])) - polygamma(1, a + b)
+        return shares_fisher(_legal(theta))
+
+    def fisher_root(self, theta: Float[Array, "2"]) -> Float[Array, "2 4"]:
+        return shares_root(_legal(theta))
+
+    def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
+        return shares_quadratic(_legal(theta), pair(v))
+
+
+def _legal(theta):
+    return jnp.stack(positives(theta))
 
 
 def _logarithms(x, dtype):

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import cho_solve, solve_triangular
-from jax.scipy.special import gammaln, polygamma
+from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart, CoordinatewiseChart
 from fimlag.information._expectation import MonteCarlo
 from fimlag.information.families._family import LINE, AbstractFamily, as_real, at_least, parameters, root
+from fimlag.information.families._shares import shares_fisher, shares_quadratic, shares_root
 
 
 class Dirichlet(AbstractFamily):
@@ -55,8 +56,13 @@ class Dirichlet(AbstractFamily):
         return CoordinatewiseChart((0.0,) * self.k)
 
     def fisher(self, theta: Float[Array, " d"]) -> Float[Array, "d d"]:
-        shapes = self._legal(theta)
-        return jnp.diag(polygamma(1, shapes)) - polygamma(1, jnp.sum(shapes))
+        return shares_fisher(self._legal(theta))
+
+    def fisher_root(self, theta: Float[Array, " d"]) -> Float[Array, "d r"]:
+        return shares_root(self._legal(theta))
+
+    def quadratic(self, theta: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, ""]:
+        return shares_quadratic(self._legal(theta), parameters(v, self.k))
 
     def _legal(self, theta):
         shapes = parameters(theta, self.k)

@@ -3,7 +3,7 @@
 import math
 
 import jax.numpy as jnp
-from jax.scipy.special import gammaln, polygamma
+from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart, ShapeMeanChart
@@ -23,6 +23,7 @@ from fimlag.information.families._family import (
     scalar,
 )
 from fimlag.information.families._location_scale import Normal
+from fimlag.information.families._polygamma import trigamma, trigamma_excess
 
 # Type checkers take the abstract fields for arguments.
 NORMAL = Normal()
@@ -66,7 +67,9 @@ class Gamma(AbstractFamily):
     $$\ell = a \log b + (a - 1) \log x - b x - \log\Gamma(a), \qquad
     I = \begin{pmatrix} \psi'(a) & -1/b \\ -1/b & a/b^2 \end{pmatrix}$$
 
-    Domain: $a, b > 0$.
+    $$I(v, v) = \Big(\psi'(a) - \frac1a\Big) v_a^2 + a \Big(\frac{v_a}{a} - \frac{v_b}{b}\Big)^2$$
+
+    Domain: $a, b > 0$. The squared length is a sum of squares, so that large shapes keep their digits.
 
     **Reference:** Lauritzen (1987), section 4.
     """
@@ -90,7 +93,17 @@ class Gamma(AbstractFamily):
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         shape, rate = positives(theta)
         cross = -1.0 / rate
-        return jnp.stack([jnp.stack([polygamma(1, shape), cross]), jnp.stack([cross, shape / rate**2])])
+        return jnp.stack([jnp.stack([trigamma(shape), cross]), jnp.stack([cross, shape / rate**2])])
+
+    def fisher_root(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
+        shape, rate = positives(theta)
+        rows = [[jnp.sqrt(trigamma_excess(shape)), shape**-0.5], [jnp.zeros_like(shape), -jnp.sqrt(shape) / rate]]
+        return jnp.stack([jnp.stack(row) for row in rows])
+
+    def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
+        shape, rate = positives(theta)
+        growth, speed = v / jnp.stack([shape, rate])
+        return trigamma_excess(shape) * v[0] ** 2 + shape * (growth - speed) ** 2
 
 
 GAMMA = Gamma()
@@ -120,7 +133,7 @@ class ChiSquared(AbstractFamily):
         return HALF_LINE
 
     def fisher(self, theta) -> Float[Array, "1 1"]:
-        return jnp.reshape(0.25 * polygamma(1, 0.5 * positive(scalar(theta))), (1, 1))
+        return jnp.reshape(0.25 * trigamma(0.5 * positive(scalar(theta))), (1, 1))
 
 
 class LogNormal(AbstractFamily):
