@@ -87,6 +87,10 @@ from fimlag.geometry import (
     ProductMetric as ProductMetric,
     PullbackMetric as PullbackMetric,
     SumMetric as SumMetric,
+    alpha_acceleration as alpha_acceleration,
+    alpha_christoffel as alpha_christoffel,
+    alpha_curvature as alpha_curvature,
+    amari_chentsov as amari_chentsov,
     as_metric as as_metric,
     christoffel as christoffel,
     christoffel_first_kind as christoffel_first_kind,
@@ -103,6 +107,7 @@ from fimlag.geometry import (
     riemannian_gradient as riemannian_gradient,
     scalar_curvature as scalar_curvature,
     sectional_curvature as sectional_curvature,
+    statistical_curvature as statistical_curvature,
     volume_density as volume_density,
     weyl_curvature as weyl_curvature,
 )

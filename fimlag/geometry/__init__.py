@@ -1,5 +1,11 @@
 """Matrix field to connection and curvature."""
 
+from fimlag.geometry._alpha import (
+    alpha_acceleration as alpha_acceleration,
+    alpha_christoffel as alpha_christoffel,
+    alpha_curvature as alpha_curvature,
+    amari_chentsov as amari_chentsov,
+)
 from fimlag.geometry._combined import (
     DampedMetric as DampedMetric,
     ProductMetric as ProductMetric,
@@ -42,3 +48,4 @@ from fimlag.geometry._metric import (
     Metric as Metric,
     as_metric as as_metric,
 )
+from fimlag.geometry._statistical_curvature import statistical_curvature as statistical_curvature

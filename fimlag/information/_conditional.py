@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, Outcomes, as_field
 from fimlag.information._audit import BartlettGap
+from fimlag.information._cumulants import along_curve, curve_of, tangents
 from fimlag.information._estimate import Certificate, FisherEstimate, failure_named, failures_of
 from fimlag.information._model import AbstractModel
 from fimlag.information._moments import symmetric
@@ -128,6 +129,39 @@ class ConditionalModel(AbstractModel):
 
         length, failures = self._sum_over_inputs(of_input)
         return length, failure_named(failures > 0.0)
+
+    def skewness(self, theta, u, w):
+        """The sum of the third moments of the noise's scores along the predictions' velocities, pulled back."""
+        vector, structure = flatten(theta, "theta")
+        u, w = tangents(structure, vector, u, w)
+
+        def of_input(item):
+            x, number = item
+            _, tangent, (value, eta) = jax.linearize(self._prediction(structure, x), vector, has_aux=True)
+            along = (eta.unflatten(tangent(direction)) for direction in (u, w))
+            skewness, result = self._noise_at(number).skewness(eta.unflatten(value), *along)
+            pulled = jax.linear_transpose(tangent, vector)(skewness)[0]
+            return pulled, failures_of(result).astype(pulled.dtype)
+
+        pulled, failures = self._sum_over_inputs(of_input)
+        return pulled, failure_named(failures > 0.0)
+
+    def bending(self, theta, v, a):
+        """The sum of the covariances along the curves of the predictions."""
+        vector, structure = flatten(theta, "theta")
+        curve = curve_of(vector, *tangents(structure, vector, v, a))
+
+        def of_input(item):
+            x, number = item
+            prediction = self._prediction(structure, x)
+            _, (value, eta) = prediction(vector)
+            derivatives = along_curve(lambda t: prediction(curve(t))[0], vector)
+            noise, along = self._noise_at(number), map(eta.unflatten, derivatives)
+            covariance, result = noise.bending(eta.unflatten(value), *along)
+            return covariance, failures_of(result).astype(covariance.dtype)
+
+        covariance, failures = self._sum_over_inputs(of_input)
+        return covariance, failure_named(failures > 0.0)
 
     def information_roots(self, theta):
         """One root: the predictions, whitened by the roots of the noise's information at each input."""

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, as_field
 from fimlag.information._closed import AbstractClosedModel
+from fimlag.information._cumulants import curve_of, tangents
 from fimlag.information._definite import definite_factor
+from fimlag.information._gaussian_cumulants import gaussian_bending, gaussian_skewness
 from fimlag.information._moments import symmetric
 from fimlag.information._root import single_item
 from fimlag.information._sums import check_dense
@@ -95,6 +97,32 @@ class GaussianModel(AbstractClosedModel):
         factor = _Factor(self._covariance_at(point), definite_factor)
         return (single_item(_WhitenedMoments(self, structure), factor, vector, structure),)
 
+    def skewness(self, theta, u, w):
+        """The third moments of the scores in closed form, exactly zero where only the mean varies."""
+        vector, structure = flatten(theta, "theta")
+        return gaussian_skewness(self._whitened(vector, structure), vector, *tangents(structure, vector, u, w))
+
+    def bending(self, theta, v, a):
+        """The covariance along the curve in closed form."""
+        vector, structure = flatten(theta, "theta")
+        curve = curve_of(vector, *tangents(structure, vector, v, a))
+        return gaussian_bending(self._whitened(vector, structure), curve, vector)
+
+    def _whitened(self, vector, structure) -> Callable:
+        """Mean and covariance of flat parameters in units of the covariance at the point."""
+        factor = _Factor(self._covariance_at(structure.unflatten(vector)), definite_factor)
+
+        def whitened(point):
+            theta = structure.unflatten(point)
+            covariance = factor.whiten_both_sides(self._covariance_at(theta))
+            mean = self._mean_at(theta)
+            if mean is None:
+                length = _known_length(factor.size(0))
+                return jnp.zeros(length, covariance.dtype), covariance
+            return factor.whiten(mean), covariance
+
+        return whitened
+
     def _mean_at(self, theta):
         if self.mean is None:
             return None
@@ -138,15 +166,19 @@ class _Factor(eqx.Module):
             return 2.0 * jnp.sum(jnp.log(jnp.diagonal(self.root)))
         return 2.0 * jnp.sum(jnp.log(jnp.broadcast_to(self.root, (n,))))
 
+    def whiten_both_sides(self, covariance):
+        """$L^{-1} S L^{-\\top}$, in the shape that the factor has."""
+        if self.root.ndim == 2:
+            return self.whiten(self.whiten(covariance).T)
+        return covariance / self.root**2
+
     def whiten_covariance(self, covariance, n: int):
         """The entries of $L^{-1} S L^{-\\top} / \\sqrt2$ whose squares sum to half its squared norm, as a vector."""
+        whole = self.whiten_both_sides(covariance) / math.sqrt(2.0)
         if self.root.ndim == 2:
-            half = self.whiten(covariance)
-            whole = self.whiten(half.T) / math.sqrt(2.0)
             # The strict lower triangle stands for the upper one as well.
             triangle = jnp.tril(whole, -1) * math.sqrt(2.0) + jnp.diag(jnp.diagonal(whole))
             return jnp.ravel(triangle)
-        whole = covariance / self.root**2 / math.sqrt(2.0)
         return whole if self.root.ndim else jnp.reshape(whole * math.sqrt(n), (1,))
 
 
@@ -162,10 +194,12 @@ class _WhitenedMoments(eqx.Module):
         if callable(self.model.mean):
             parts.append(factor.whiten(mean))
         if callable(self.model.covariance):
-            count = factor.size(0 if mean is None else mean.shape[0])
-            if count == 0:
-                raise ValueError(
-                    "One variance for all and no mean leave the length open: return variances of shape (n,)."
-                )
+            count = _known_length(factor.size(0 if mean is None else mean.shape[0]))
             parts.append(factor.whiten_covariance(self.model._covariance_at(theta), count))
         return jnp.concatenate(parts)
+
+
+def _known_length(length: int) -> int:
+    if length == 0:
+        raise ValueError("One variance for all and no mean leave the length open: return variances of shape (n,).")
+    return length

@@ -12,6 +12,7 @@ from fimlag._flat import flatten
 from fimlag._results import RESULTS
 from fimlag._types import Coordinates, LogLikelihood, as_field
 from fimlag.information._audit import BartlettGap, gap_over
+from fimlag.information._cumulants import bending_over, skewness_over
 from fimlag.information._distribution import LogProb, rule_of
 from fimlag.information._estimate import FisherEstimate, concluded
 from fimlag.information._moments import gram_moments, hessian_moments, score_moments
@@ -55,6 +56,14 @@ class AbstractModel(eqx.Module):
     @abc.abstractmethod
     def information_quadratic(self, theta: Coordinates, v: Coordinates) -> tuple[Float[Array, ""], RESULTS]:
         """The squared length $\\mathrm{E}[(\\partial_v \\ell)^2]$ and its result, without a matrix."""
+
+    @abc.abstractmethod
+    def skewness(self, theta: Coordinates, u: Coordinates, w: Coordinates) -> tuple[Float[Array, " d"], RESULTS]:
+        """The vector $\\mathrm{E}[(\\partial_u \\ell)(\\partial_w \\ell)\\, \\nabla\\ell]$, flat, and its result."""
+
+    @abc.abstractmethod
+    def bending(self, theta: Coordinates, v: Coordinates, a: Coordinates) -> tuple[Float[Array, "2 2"], RESULTS]:
+        """The covariance of $(\\dot\\ell, \\ddot\\ell)$ on a curve of velocity v and acceleration a, and its result."""
 
     @abc.abstractmethod
     def information_roots(self, theta: Coordinates) -> tuple[SquareRoot, ...]:
@@ -213,6 +222,14 @@ class StatisticalModel(AbstractDensity):
         moments = expectation(self.expectation, self.log_likelihood, structure.unflatten(vector), part)
         estimate = concluded(self.expectation, moments, self.route("score"))
         return estimate.value[0, 0], estimate.result
+
+    def skewness(self, theta, u, w):
+        """The third moments of the scores, by the rule."""
+        return skewness_over(self.expectation, self.log_likelihood, theta, u, w)
+
+    def bending(self, theta, v, a):
+        """The covariance along the curve, by the rule."""
+        return bending_over(self.expectation, self.log_likelihood, theta, v, a)
 
     def information_roots(self, theta):
         """One root: a row $\\sqrt{w}\\, s$ for each weighted outcome."""

@@ -92,6 +92,16 @@ class ProductModel(AbstractModel):
         lengths, results = zip(*(model.information_quadratic(theta, v) for model in self.models), strict=True)
         return _sum(lengths), _gravest(results)
 
+    def skewness(self, theta, u, w):
+        """The sum of the parts': third moments of independent scores add, their means being zero."""
+        vectors, results = zip(*(model.skewness(theta, u, w) for model in self.models), strict=True)
+        return _sum(vectors), _gravest(results)
+
+    def bending(self, theta, v, a):
+        """The sum of the parts' covariances."""
+        covariances, results = zip(*(model.bending(theta, v, a) for model in self.models), strict=True)
+        return _sum(covariances), _gravest(results)
+
     def information_roots(self, theta):
         """The roots of all parts."""
         return tuple(root for model in self.models for root in model.information_roots(theta))

@@ -9,7 +9,9 @@ from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart
 from fimlag._flat import flatten
+from fimlag._results import RESULTS, first_failure
 from fimlag._types import Coordinates, as_field
+from fimlag.information._cumulants import tangents
 from fimlag.information.families._family import LINE, AbstractFamily
 
 
@@ -80,6 +82,17 @@ class ExponentialFamily(AbstractFamily):
     def fisher(self, theta: Coordinates) -> Float[Array, "d d"]:
         natural, structure = flatten(theta, "theta")
         return self._legal(natural, structure) * jax.hessian(self._potential(structure))(natural)
+
+    def skewness(self, theta, u, w):
+        """The third moments of the scores: third derivatives of the log-partition function."""
+        natural, structure = flatten(theta, "theta")
+        u, w = tangents(structure, natural, u, w)
+
+        def along(vector):
+            return jax.jvp(jax.grad(self._potential(structure)), (vector,), (u,))[1]
+
+        skewness = self._legal(natural, structure) * jax.jvp(along, (natural,), (w,))[1]
+        return skewness, first_failure((~jnp.all(jnp.isfinite(skewness)), RESULTS.nonfinite))
 
     def mean(self, natural: Coordinates) -> Coordinates:
         """The mean of the statistics, in the structure of the natural parameters."""

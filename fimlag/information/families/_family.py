@@ -63,6 +63,14 @@ class AbstractFamily(AbstractClosedModel):
         """The statistical model: everything about it follows from the log-likelihood alone."""
         return StatisticalModel(self.log_likelihood, self.expectation)
 
+    def skewness(self, theta, u, w):
+        """The third moments of the scores, by the generic route."""
+        return self.model.skewness(theta, u, w)
+
+    def bending(self, theta, v, a):
+        """The covariance along the curve, by the generic route."""
+        return self.model.bending(theta, v, a)
+
     def route(self, form: str) -> str:
         """How the information is computed, in words."""
         return f"closed form of {type(self).__name__}"

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart
+from fimlag._results import RESULTS, first_failure
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance
 from fimlag.information.families._family import (
@@ -95,6 +96,12 @@ class Normal(AbstractLocationScale):
 
     def standard(self, z):
         return -0.5 * z**2 - 0.5 * math.log(2.0 * math.pi)
+
+    def skewness(self, theta, u, w):
+        """The third moments of the scores in closed form, exactly zero where the scale is known."""
+        u, w, scale = pair(u), pair(w), positive(theta[1])
+        skewness = jnp.stack([2.0 * (u[0] * w[1] + u[1] * w[0]), 2.0 * u[0] * w[0] + 8.0 * u[1] * w[1]]) / scale**3
+        return skewness, first_failure((~jnp.all(jnp.isfinite(skewness)), RESULTS.nonfinite))
 
     @property
     def entries(self):
