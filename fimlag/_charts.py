@@ -69,66 +69,56 @@ class CoordinatewiseChart(AbstractChart):
     lower: tuple[float, ...] = eqx.field(static=True)
     upper: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, lower: Sequence[float], upper: Sequence[float] | None = None):
+    def __init__(self, lower: Sequence[float | int], upper: Sequence[float | int] | None = None):
         self.lower = tuple(float(end) for end in lower)
         self.upper = (math.inf,) * len(self.lower) if upper is None else tuple(float(end) for end in upper)
         if len(self.lower) != len(self.upper) or not np.all(np.less(self.lower, self.upper)):
             raise ValueError(f"Each lower end must lie below its upper one, but they are {lower} and {upper}.")
 
     def point(self, free):
-        below, above, width = self._kinds
-        lower, upper, width = (jnp.asarray(each, self._checked(free).dtype) for each in (*self._ends, width))
-        value = free
-        if np.any(below & ~above):
-            value = jnp.where(below & ~above, lower + jnp.exp(jnp.where(below, free, 0.0)), value)
-        if np.any(above & ~below):
-            value = jnp.where(above & ~below, upper - jnp.exp(jnp.where(above, -free, 0.0)), value)
-        if np.any(below & above):
-            # From the nearer end, so that the distance to it keeps its digits.
-            rise, fall = lower + width * jax.nn.sigmoid(free), upper - width * jax.nn.sigmoid(-free)
-            value = jnp.where(below & above, jnp.where(free < 0.0, rise, fall), value)
-        return value
+        below, above = self._bounded
+        lower, upper, width = self._ends(free)
+        half, sign = below ^ above, jnp.asarray(np.where(below, 1.0, -1.0), free.dtype)
+        growth = sign * jnp.exp(sign * _select(half, free, jnp.zeros_like(free)))
+        value = _select(half, _select(below, lower, upper) + growth, free)
+        # From the nearer end, so that the distance to it keeps its digits.
+        rise, fall = lower + width * jax.nn.sigmoid(free), upper - width * jax.nn.sigmoid(-free)
+        return _select(below & above, jnp.where(free < 0.0, rise, fall), value)
 
     def free(self, theta):
         down, up = self._distances(theta)
-        return jnp.where(self._bounded, jnp.log(down) - jnp.log(up), theta)
+        below, above = self._bounded
+        return _select(below | above, jnp.log(down) - jnp.log(up), theta)
 
     def displacement(self, theta0, theta1):
         (down0, up0), (down1, up1) = self._distances(theta0), self._distances(theta1)
+        below, above = self._bounded
         step = theta1 - theta0
         # down1 up0 - down0 up1 = step / width: the difference of the two products without cancellation.
         mean = jnp.sqrt(down0) * jnp.sqrt(up1) * jnp.sqrt(down1) * jnp.sqrt(up0)
-        change = 2.0 * jnp.arcsinh(0.5 * (step / jnp.asarray(self._kinds[2], step.dtype)) / mean)
-        return jnp.where(self._bounded, change, step)
+        return _select(below | above, 2.0 * jnp.arcsinh(0.5 * (step / self._ends(step)[2]) / mean), step)
 
     def _distances(self, theta):
         """The distances from both ends in widths, NaN beyond them, 1 from an end that is infinite."""
-        below, above, width = self._kinds
-        lower, upper, width = (jnp.asarray(each, self._checked(theta).dtype) for each in (*self._ends, width))
-        down = jnp.where(below, jnp.where(theta > lower, (theta - lower) / width, jnp.nan), 1.0)
-        up = jnp.where(above, jnp.where(theta < upper, (upper - theta) / width, jnp.nan), 1.0)
-        return down, up
+        below, above = self._bounded
+        lower, upper, width = self._ends(theta)
+        down = jnp.where(theta > lower, (theta - lower) / width, jnp.nan)
+        up = jnp.where(theta < upper, (upper - theta) / width, jnp.nan)
+        return _select(below, down, jnp.ones_like(theta)), _select(above, up, jnp.ones_like(theta))
 
-    @property
-    def _kinds(self):
-        """Whether each coordinate is bounded below and above, and the widths of the intervals, else 1."""
-        below, above = np.isfinite(self.lower), np.isfinite(self.upper)
-        lower, upper = self._ends
-        return below, above, np.where(below & above, upper - lower, 1.0)
-
-    @property
-    def _ends(self):
-        """Both ends, 0 where they are infinite."""
-        return tuple(np.where(np.isfinite(ends), ends, 0.0) for ends in (self.lower, self.upper))
+    def _ends(self, vector):
+        """The ends, 0 where infinite, and the widths of the intervals, else 1, in the precision of the vector."""
+        if vector.shape != (len(self.lower),):
+            raise ValueError(f"The chart has {len(self.lower)} coordinates, but a vector of {vector.shape} came.")
+        below, above = self._bounded
+        lower, upper = np.where(below, self.lower, 0.0), np.where(above, self.upper, 0.0)
+        width = np.where(below & above, upper - lower, 1.0)
+        return tuple(jnp.asarray(each, vector.dtype) for each in (lower, upper, width))
 
     @property
     def _bounded(self):
-        return np.isfinite(self.lower) | np.isfinite(self.upper)
-
-    def _checked(self, vector):
-        if vector.shape != (len(self.lower),):
-            raise ValueError(f"The chart has {len(self.lower)} coordinates, but a vector of {vector.shape} came.")
-        return vector
+        """Whether each coordinate is bounded below, and above."""
+        return np.isfinite(self.lower), np.isfinite(self.upper)
 
 
 class SimplexChart(AbstractChart):
@@ -166,26 +156,43 @@ class SimplexChart(AbstractChart):
 
 
 class ShapeMeanChart(AbstractChart):
-    r"""The chart of a shape and a rate by the logarithms of the shape and of their ratio, the mean.
+    r"""The chart of a shape and a rate by the logarithms of the shape and of the mean, their ratio.
 
     $$u = \Big(\log a, \log\frac ab\Big)$$
 
-    Shape and mean of a gamma distribution are orthogonal in the Fisher metric.
+    With a base chart other than that of two positive numbers $u = (f_0, f_0 - f_1)$ in its free coordinates f. Shape
+    and mean of gamma and of negative binomial distributions are orthogonal in the Fisher metric.
+
+    **Arguments:** `base`: a chart of two parameters; left out, that of two positive ones.
 
     **Reference:** Cox & Reid (1987), section 3.1.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> print(jnp.exp(fl.ShapeMeanChart().free(jnp.array([2.0, 4.0]))))
+    [2.  0.5]
+
+    ```
     """
 
+    base: AbstractChart
+
+    def __init__(self, base: AbstractChart | None = None):
+        self.base = CoordinatewiseChart((0.0, 0.0)) if base is None else base
+
     def point(self, free):
-        return jnp.exp(jnp.stack([free[0], free[0] - free[1]]))
+        return self.base.point(_shear(free))
 
     def free(self, theta):
-        shape, rate = jnp.log(jnp.where(jnp.all(theta > 0.0), theta, jnp.nan))
-        return jnp.stack([shape, shape - rate])
+        return _shear(self.base.free(theta))
 
     def displacement(self, theta0, theta1):
-        theta0, theta1 = (jnp.where(jnp.all(theta > 0.0), theta, jnp.nan) for theta in (theta0, theta1))
-        shape, rate = 2.0 * jnp.arcsinh(0.5 * (theta1 - theta0) / (jnp.sqrt(theta0) * jnp.sqrt(theta1)))
-        return jnp.stack([shape, shape - rate])
+        return _shear(self.base.displacement(theta0, theta1))
+
+
+def _shear(pair):
+    """A map that is its own inverse."""
+    return jnp.stack([pair[0], pair[0] - pair[1]])
 
 
 class FunctionChart(AbstractChart):
@@ -233,3 +240,8 @@ class FunctionChart(AbstractChart):
         slopes = jax.vmap(slope)(0.5 * (points + 1.0))
         steady = jnp.ptp(slopes, axis=0) < 0.1 * jnp.max(jnp.abs(slopes), axis=0)
         return jnp.where(steady, 0.5 * (weights @ slopes), self.to_free(theta1) - self.to_free(theta0))
+
+
+def _select(chosen, new, old):
+    """The new coordinates where chosen, else the old: what is chosen is known before tracing."""
+    return new if np.all(chosen) else jnp.where(chosen, new, old) if np.any(chosen) else old

@@ -2,22 +2,27 @@
 
 from fimlag.information.families._circular import VonMises as VonMises
 from fimlag.information.families._counts import (
-    Geometric as Geometric,
-    NegativeBinomial as NegativeBinomial,
+    Poisson as Poisson,
     ZeroInflatedPoisson as ZeroInflatedPoisson,
 )
 from fimlag.information.families._discrete import (
     Bernoulli as Bernoulli,
     Categorical as Categorical,
-    Poisson as Poisson,
 )
 from fimlag.information.families._exponential_family import ExponentialFamily as ExponentialFamily
+from fimlag.information.families._extremes import Frechet as Frechet, Weibull as Weibull
+from fimlag.information.families._gamma import (
+    ChiSquared as ChiSquared,
+    Erlang as Erlang,
+    Gamma as Gamma,
+    InverseGamma as InverseGamma,
+)
 from fimlag.information.families._interval import Beta as Beta
 from fimlag.information.families._lifetimes import (
     CensoredExponential as CensoredExponential,
     Pareto as Pareto,
+    PowerFunction as PowerFunction,
     Rayleigh as Rayleigh,
-    Weibull as Weibull,
 )
 from fimlag.information.families._location_scale import (
     Cauchy as Cauchy,
@@ -36,11 +41,17 @@ from fimlag.information.families._multivariate import (
     NormalLocation as NormalLocation,
 )
 from fimlag.information.families._positive import (
-    ChiSquared as ChiSquared,
     Exponential as Exponential,
-    Gamma as Gamma,
     InverseGaussian as InverseGaussian,
     LogNormal as LogNormal,
 )
-from fimlag.information.families._student import StudentT as StudentT
+from fimlag.information.families._student import (
+    StudentT as StudentT,
+    StudentTLocationScale as StudentTLocationScale,
+)
 from fimlag.information.families._trials import Binomial as Binomial, Multinomial as Multinomial
+from fimlag.information.families._waiting import (
+    Geometric as Geometric,
+    NegativeBinomial as NegativeBinomial,
+    Pascal as Pascal,
+)

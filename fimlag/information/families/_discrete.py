@@ -1,19 +1,16 @@
-"""Families on countable supports."""
+"""Families of categories."""
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart, SimplexChart
 from fimlag.information._expectation import ExactSum
 from fimlag.information.families._family import (
-    HALF_LINE,
     UNIT_INTERVAL,
     AbstractFamily,
     absolute,
     as_real,
-    count,
     log_rest,
     positive,
     root,
@@ -121,48 +118,3 @@ class Categorical(AbstractFamily):
         difference = jnp.append(difference, -jnp.sum(difference))
         chord = root(jnp.sum((difference / (jnp.sqrt(p0) + jnp.sqrt(p1))) ** 2))
         return 4.0 * jnp.arcsin(0.5 * chord)
-
-
-class Poisson(AbstractFamily):
-    r"""The Poisson distribution, $\theta = \lambda$ (the rate), a number or a vector of length 1.
-
-    $$\ell = x \log\lambda - \lambda - \log x!, \qquad I = \frac{1}{\lambda}$$
-
-    Domain: $\lambda > 0$. Expectations are sums over $0, \dots, \mathtt{truncation}$; what is missing shows
-    in the certificate, `mass < 1`, and beyond the square root of round-off in the result.
-
-    **Arguments:** `truncation`: the largest count summed; $\lambda + 10\sqrt\lambda + 20$ suffices for all
-    digits.
-
-    **Raises:** `ValueError` where it is negative.
-
-    **Reference:** Atkinson & Mitchell (1981), section 5.
-    """
-
-    truncation: int = eqx.field(static=True)
-
-    def __init__(self, truncation: int = 200):
-        if truncation < 0:
-            raise ValueError(f"truncation must not be negative, but is {truncation}.")
-        self.truncation = truncation
-
-    def log_likelihood(self, theta, x) -> Float[Array, ""]:
-        rate = positive(scalar(theta))
-        legal, x = count(x, rate.dtype)
-        return jnp.where(legal, x * jnp.log(rate) - rate - gammaln(x + 1.0), -jnp.inf + 0.0 * rate)
-
-    @property
-    def expectation(self) -> ExactSum:
-        return ExactSum(jnp.arange(self.truncation + 1))
-
-    @property
-    def chart(self) -> AbstractChart:
-        return HALF_LINE
-
-    def fisher(self, theta) -> Float[Array, "1 1"]:
-        return jnp.reshape(1.0 / positive(scalar(theta)), (1, 1))
-
-    def distance(self, theta0, theta1) -> Float[Array, ""]:
-        r"""The Fisher-Rao distance, $d = 2 |\sqrt{\lambda_1} - \sqrt{\lambda_0}|$."""
-        rate0, rate1 = positive(scalar(theta0)), positive(scalar(theta1))
-        return 2.0 * absolute(rate1 - rate0) / (jnp.sqrt(rate0) + jnp.sqrt(rate1))

@@ -1,4 +1,4 @@
-"""Families of lifetimes and sizes."""
+"""Families of lifetimes and sizes of one parameter."""
 
 import math
 
@@ -8,65 +8,15 @@ from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
-from fimlag.information.families._distances import half_plane_distance, log_ratio
+from fimlag.information.families._distances import log_ratio
 from fimlag.information.families._family import (
     HALF_LINE,
-    QUADRANT,
     AbstractFamily,
     absolute,
     as_real,
     positive,
-    positives,
     scalar,
 )
-from fimlag.information.families._location_scale import EULER
-
-
-class Weibull(AbstractFamily):
-    r"""The Weibull distribution, $\theta = (k, \lambda)$: shape and scale.
-
-    $$\ell = \log\frac k\lambda + (k - 1) \log\frac x\lambda - \Big(\frac x\lambda\Big)^k, \qquad
-    I = \begin{pmatrix} (\pi^2/6 + (1 - \gamma)^2) / k^2 & (\gamma - 1) / \lambda \\
-    (\gamma - 1) / \lambda & k^2 / \lambda^2 \end{pmatrix}$$
-
-    with Euler's $\gamma$. Domain: $k, \lambda > 0$.
-
-    **Reference:** Oller (1987), section 3.
-    """
-
-    def log_likelihood(self, theta: Float[Array, "2"], x) -> Float[Array, ""]:
-        shape, scale = positives(theta)
-        x = as_real(x, shape.dtype)
-        inside = x > 0.0
-        logarithm = jnp.log(jnp.where(inside, x, scale)) - jnp.log(scale)
-        density = jnp.log(shape / scale) + (shape - 1.0) * logarithm - jnp.exp(shape * logarithm)
-        return jnp.where(inside, density, -jnp.inf + 0.0 * density)
-
-    @property
-    def expectation(self) -> Quadrature:
-        return Quadrature(0.0, math.inf, location=_scale_of_weibull, scale=_width_of_weibull)
-
-    @property
-    def chart(self) -> AbstractChart:
-        return QUADRANT
-
-    def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
-        shape, scale = positives(theta)
-        cross = (EULER - 1.0) / scale
-        corner = (math.pi**2 / 6.0 + (1.0 - EULER) ** 2) / shape**2
-        return jnp.stack([jnp.stack([corner, cross]), jnp.stack([cross, (shape / scale) ** 2])])
-
-    def distance(self, theta0: Float[Array, "2"], theta1: Float[Array, "2"]) -> Float[Array, ""]:
-        r"""The Fisher-Rao distance, that of the extreme-value distributions of $\log x$.
-
-        $$d = \tfrac{2 \pi}{\sqrt6} \operatorname{arsinh} \sqrt{\frac{k_0 k_1}{4} \Big(\tfrac{6}{\pi^2}
-        \big(\log\tfrac{\lambda_1}{\lambda_0} + (1 - \gamma) r\big)^2 + r^2\Big)}, \qquad
-        r = \frac1{k_1} - \frac1{k_0}$$
-        """
-        (shape0, scale0), (shape1, scale1) = (positives(theta) for theta in (theta0, theta1))
-        rise = (shape0 - shape1) / (shape0 * shape1)
-        gap = log_ratio(scale0, scale1) + (1.0 - EULER) * rise
-        return half_plane_distance(gap, rise, 1.0 / shape0, 1.0 / shape1, 1.0, math.pi**2 / 6.0)
 
 
 class Rayleigh(AbstractFamily):
@@ -156,6 +106,60 @@ class Pareto(AbstractFamily):
         return self.lower / index * (1.0 + 1.0 / index)
 
 
+class PowerFunction(AbstractFamily):
+    r"""The power function distribution below a known end, $\theta = \alpha$, a number or a vector of length 1.
+
+    $$\ell = \log\alpha + (\alpha - 1) \log x - \alpha \log b, \quad 0 < x \leq b, \qquad I = \frac{1}{\alpha^2}$$
+
+    That of 1 / x for x of a Pareto distribution. Domain: $\alpha > 0$.
+
+    **Arguments:** `upper`: the end b, a positive number.
+
+    **Raises:** `ValueError` where it is not positive.
+
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.3.
+    """
+
+    upper: float = eqx.field(static=True)
+
+    def __init__(self, upper: float = 1.0):
+        if not 0.0 < upper < math.inf:
+            raise ValueError(f"upper must be positive and finite, but is {upper}.")
+        self.upper = float(upper)
+
+    def log_likelihood(self, theta, x) -> Float[Array, ""]:
+        index = positive(scalar(theta))
+        x = as_real(x, index.dtype)
+        inside = (x > 0.0) & (x <= self.upper)
+        logarithm = jnp.log(jnp.where(inside, x, self.upper) / self.upper)
+        density = jnp.log(index) - math.log(self.upper) + (index - 1.0) * logarithm
+        return jnp.where(inside, density, -jnp.inf + 0.0 * density)
+
+    @property
+    def expectation(self) -> Quadrature:
+        return Quadrature(0.0, self.upper, location=self._location, scale=self._scale)
+
+    @property
+    def chart(self) -> AbstractChart:
+        return HALF_LINE
+
+    def fisher(self, theta) -> Float[Array, "1 1"]:
+        return jnp.reshape(1.0 / positive(scalar(theta)) ** 2, (1, 1))
+
+    def distance(self, theta0, theta1) -> Float[Array, ""]:
+        r"""The Fisher-Rao distance, $d = |\log(\alpha_1 / \alpha_0)|$."""
+        return absolute(log_ratio(positive(scalar(theta0)), positive(scalar(theta1))))
+
+    def _location(self, theta):
+        index = scalar(theta)
+        return self.upper * (index + 0.5) / (index + 2.0)
+
+    def _scale(self, theta):
+        # The width of log(x / (b - x)), as of a beta distribution.
+        index, share = scalar(theta), self._location(theta) / self.upper
+        return self._location(theta) * (1.0 - share) * jnp.sqrt(1.0 / index + 0.2 / index**2 + 1.2)
+
+
 class CensoredExponential(AbstractFamily):
     r"""Exponential lifetimes followed up to a fixed time, $\theta = \lambda$ (the rate), a number or of length 1.
 
@@ -205,11 +209,3 @@ class CensoredExponential(AbstractFamily):
     def _scale(self, theta):
         location = self._location(theta)
         return 2.0 * location * (self.time - location) / self.time
-
-
-def _scale_of_weibull(theta):
-    return theta[1]
-
-
-def _width_of_weibull(theta):
-    return theta[1] / theta[0]

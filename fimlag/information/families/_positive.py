@@ -1,12 +1,11 @@
-"""Families on the half-line and the unit interval."""
+"""Families on the half-line."""
 
 import math
 
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
 from jaxtyping import Array, Float
 
-from fimlag._charts import AbstractChart, ShapeMeanChart
+from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance, log_ratio
 from fimlag.information.families._family import (
@@ -23,7 +22,6 @@ from fimlag.information.families._family import (
     scalar,
 )
 from fimlag.information.families._location_scale import Normal
-from fimlag.information.families._polygamma import trigamma, trigamma_excess
 
 # Type checkers take the abstract fields for arguments.
 NORMAL = Normal()
@@ -59,81 +57,6 @@ class Exponential(AbstractFamily):
         r"""The Fisher-Rao distance, $d = |\log(\lambda_1 / \lambda_0)|$, accurate for near and far pairs."""
         rate0, rate1 = positive(scalar(theta0)), positive(scalar(theta1))
         return absolute(log_ratio(rate0, rate1))
-
-
-class Gamma(AbstractFamily):
-    r"""The gamma distribution, $\theta = (a, b)$: shape and rate.
-
-    $$\ell = a \log b + (a - 1) \log x - b x - \log\Gamma(a), \qquad
-    I = \begin{pmatrix} \psi'(a) & -1/b \\ -1/b & a/b^2 \end{pmatrix}$$
-
-    $$I(v, v) = \Big(\psi'(a) - \frac1a\Big) v_a^2 + a \Big(\frac{v_a}{a} - \frac{v_b}{b}\Big)^2$$
-
-    Domain: $a, b > 0$. The squared length is a sum of squares, so that large shapes keep their digits.
-
-    **Reference:** Lauritzen (1987), section 4.
-    """
-
-    def log_likelihood(self, theta: Float[Array, "2"], x) -> Float[Array, ""]:
-        shape, rate = positives(theta)
-        x = as_real(x, shape.dtype)
-        inside = x > 0.0
-        safe = jnp.where(inside, x, 1.0)
-        density = shape * jnp.log(rate) + (shape - 1.0) * jnp.log(safe) - rate * safe - gammaln(shape)
-        return jnp.where(inside, density, -jnp.inf + 0.0 * density)
-
-    @property
-    def expectation(self) -> Quadrature:
-        return Quadrature(0.0, math.inf, location=_location_of_gamma, scale=_scale_of_gamma)
-
-    @property
-    def chart(self) -> AbstractChart:
-        return ShapeMeanChart()
-
-    def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
-        shape, rate = positives(theta)
-        cross = -1.0 / rate
-        return jnp.stack([jnp.stack([trigamma(shape), cross]), jnp.stack([cross, shape / rate**2])])
-
-    def fisher_root(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
-        shape, rate = positives(theta)
-        rows = [[jnp.sqrt(trigamma_excess(shape)), shape**-0.5], [jnp.zeros_like(shape), -jnp.sqrt(shape) / rate]]
-        return jnp.stack([jnp.stack(row) for row in rows])
-
-    def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
-        shape, rate = positives(theta)
-        growth, speed = v / jnp.stack([shape, rate])
-        return trigamma_excess(shape) * v[0] ** 2 + shape * (growth - speed) ** 2
-
-
-GAMMA = Gamma()
-
-
-class ChiSquared(AbstractFamily):
-    r"""The chi-squared distribution, $\theta = k$ (degrees of freedom), a number or a vector of length 1.
-
-    $$\ell = \big(\tfrac k2 - 1\big) \log x - \tfrac x2 - \tfrac k2 \log 2 - \log\Gamma\big(\tfrac k2\big), \qquad
-    I = \tfrac14 \psi'\big(\tfrac k2\big)$$
-
-    Domain: $k > 0$.
-
-    **Reference:** Johnson, Kotz & Balakrishnan (1994), chapter 18.
-    """
-
-    def log_likelihood(self, theta, x) -> Float[Array, ""]:
-        dof = scalar(theta)
-        return GAMMA.log_likelihood(jnp.stack([0.5 * dof, jnp.full_like(dof, 0.5)]), x)
-
-    @property
-    def expectation(self) -> Quadrature:
-        return Quadrature(0.0, math.inf, location=_location_of_chi_squared, scale=_scale_of_chi_squared)
-
-    @property
-    def chart(self) -> AbstractChart:
-        return HALF_LINE
-
-    def fisher(self, theta) -> Float[Array, "1 1"]:
-        return jnp.reshape(0.25 * trigamma(0.5 * positive(scalar(theta))), (1, 1))
 
 
 class LogNormal(AbstractFamily):
@@ -224,24 +147,6 @@ def _root_gap(start, end):
 
 def _mean_of_exponential(theta):
     return 1.0 / scalar(theta)
-
-
-def _location_of_gamma(theta):
-    return (theta[0] + 0.5) / theta[1]
-
-
-def _scale_of_gamma(theta):
-    # The width of log x, which is 1/a where the density is singular at 0.
-    return _location_of_gamma(theta) * jnp.sqrt(1.0 / theta[0] + 0.2 / theta[0] ** 2)
-
-
-def _location_of_chi_squared(theta):
-    return scalar(theta) + 1.0
-
-
-def _scale_of_chi_squared(theta):
-    half = 0.5 * scalar(theta)
-    return _location_of_chi_squared(theta) * jnp.sqrt(1.0 / half + 0.2 / half**2)
 
 
 def _median_of_log_normal(theta):

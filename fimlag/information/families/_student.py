@@ -1,7 +1,8 @@
-"""Student's t distribution, its degrees of freedom among the parameters."""
+"""Student's t distribution, its degrees of freedom among the parameters or known."""
 
 import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -17,6 +18,7 @@ from fimlag.information.families._family import (
     positive,
     second,
 )
+from fimlag.information.families._location_scale import AbstractLocationScale
 
 LARGE = 30.0
 """Degrees of freedom from which the asymptotic series has all digits."""
@@ -62,6 +64,45 @@ class StudentT(AbstractFamily):
         tail = (7.0 * dof + 3.0) / (2.0 * dof**3 * (dof + 1.0) * (dof + 3.0)) - bend
         rows = [[location, zero, zero], [zero, spread, cross], [zero, cross, tail]]
         return jnp.stack([jnp.stack(row) for row in rows])
+
+
+# Type checkers take the abstract fields for arguments.
+STUDENT_T = StudentT()
+
+
+class StudentTLocationScale(AbstractLocationScale):
+    r"""Student's t distribution of KNOWN degrees of freedom $\nu$, $\theta = (\mu, \sigma)$: location and scale.
+
+    $$\ell = \log\frac{\Gamma(\frac{\nu + 1}{2})}{\Gamma(\frac\nu2) \sqrt{\pi\nu}} - \log\sigma
+    - \frac{\nu + 1}{2} \log\Big(1 + \frac{z^2}{\nu}\Big), \qquad I = \frac{1}{(\nu + 3) \sigma^2}
+    \begin{pmatrix} \nu + 1 & 0 \\ 0 & 2 \nu \end{pmatrix}$$
+
+    Domain: $\sigma > 0$.
+
+    **Arguments:** `dof`: the degrees of freedom, a positive number.
+
+    **Raises:** `ValueError` where it is not positive and finite.
+
+    **Reference:** Mitchell (1988), section 3; Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.2.
+    """
+
+    dof: float = eqx.field(static=True)
+
+    def __init__(self, dof: float | int):
+        if not 0.0 < dof < math.inf:
+            raise ValueError(f"dof must be positive and finite, but is {dof}.")
+        self.dof = float(dof)
+
+    def standard(self, z):
+        return STUDENT_T.log_likelihood(jnp.stack([jnp.zeros_like(z), jnp.ones_like(z), jnp.full_like(z, self.dof)]), z)
+
+    @property
+    def entries(self):
+        return (self.dof + 1.0) / (self.dof + 3.0), 0.0, 2.0 * self.dof / (self.dof + 3.0)
+
+    @property
+    def kinked(self):
+        return False
 
 
 def _legal(theta):
