@@ -98,8 +98,8 @@ def sectional_curvature(metric: MetricFn, q: Coordinates, u: Coordinates, w: Coo
 
     **Arguments:** `metric`, `q`: as for `riemann_curvature`; `u`, `w`: tangent vectors in the structure of `q`.
 
-    **Returns:** a scalar, positive on spheres; NaN where the vectors are parallel to working precision, or the metric
-    is singular.
+    **Returns:** a scalar, positive on spheres; NaN where the vectors are parallel to working precision, the metric is
+    singular, or degenerate on the plane (one that touches a light cone).
 
     **Reference:** do Carmo (1992), ch. 4, prop. 3.1.
 
@@ -115,7 +115,8 @@ def sectional_curvature(metric: MetricFn, q: Coordinates, u: Coordinates, w: Coo
     matrix = flat(q)
     plane = _plane(matrix, flat.vector(u, "u", q.dtype), flat.vector(w, "w", q.dtype))
     (uu, uw), (_, ww) = plane.T @ matrix @ plane
-    area, scale = uu * ww - uw**2, jnp.abs(uu * ww) + uw**2
+    bounds = jnp.abs(plane).T @ jnp.abs(matrix) @ jnp.abs(plane)
+    area, scale = uu * ww - uw**2, bounds[0, 0] * bounds[1, 1]
     degenerate = jnp.abs(area) <= 8.0 * float(jnp.finfo(area.dtype).eps) * scale
     return jnp.where(degenerate, jnp.nan, _tidal_force(flat, q, matrix, plane) / area)
 
