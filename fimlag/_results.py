@@ -102,6 +102,30 @@ class RESULTS(eqx.Enumeration):
         "The scale of the noise depends on theta, and the expansion holds it fixed. Give a scale that is known, or use "
         "the Fisher information, which takes it into account."
     )
+    degenerate_metric = (
+        "A leading minor of the metric vanishes or changes sign on the path: the path meets a point where the metric is "
+        "singular, or where coordinates of an indefinite metric turn null. Keep the path away, or change coordinates."
+    )
+    unresolved_transport = (
+        "The parallel transport changes by more than `rtol` when its steps are twice as long. Raise `steps`."
+    )
+    unresolved_flow = (
+        "A geodesic followed from its start changes by more than eps^0.4 when its steps are twice as long. Raise `steps`."
+    )
+    unresolved_divergence = (
+        "The expectation rule does not resolve both densities together: they lie too far apart, or differ too much in "
+        "scale, for the nodes or outcomes of either, or the divergence is infinite. Raise `nodes`, the number of "
+        "outcomes or the truncation, give a rule that covers both, or move the parameters closer together."
+    )
+    unresolved_geodesic = (
+        "The path solves the equation of geodesics at the points of collocation, but between them not to `rtol`. Raise "
+        "`elements` or `points`."
+    )
+    mean_not_unique = (
+        "The point returned may be one of several means, or none: the points lie farther from it than pi / (2 sqrt(K)) "
+        "for curvature K, or the mean squared distance is not convex there. Average nearer points, or give a smaller "
+        "bound by `curvature`."
+    )
 
 
 class AbstractSolution(eqx.Module):

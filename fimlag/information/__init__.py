@@ -5,6 +5,10 @@ from fimlag.information._bounds import (
     cramer_rao_bound as cramer_rao_bound,
     efficient_information as efficient_information,
 )
+from fimlag.information._chernoff import (
+    chernoff_exponent as chernoff_exponent,
+    chernoff_information as chernoff_information,
+)
 from fimlag.information._conditional import ConditionalModel as ConditionalModel
 from fimlag.information._criteria import (
     AbstractCriterion as AbstractCriterion,
@@ -26,10 +30,26 @@ from fimlag.information._design import (
     design_criterion as design_criterion,
     optimal_design as optimal_design,
 )
+from fimlag.information._divergence import (
+    alpha_divergence as alpha_divergence,
+    bhattacharyya_distance as bhattacharyya_distance,
+    chi_square_divergence as chi_square_divergence,
+    hellinger_distance as hellinger_distance,
+    jeffreys_divergence as jeffreys_divergence,
+    kl_divergence as kl_divergence,
+    renyi_divergence as renyi_divergence,
+    tsallis_divergence as tsallis_divergence,
+)
+from fimlag.information._divergence_choice import divergence_estimate as divergence_estimate
+from fimlag.information._divergence_estimate import (
+    DivergenceCertificate as DivergenceCertificate,
+    DivergenceEstimate as DivergenceEstimate,
+)
 from fimlag.information._ellipsoid import (
     ConfidenceEllipsoid as ConfidenceEllipsoid,
     confidence_ellipsoid as confidence_ellipsoid,
 )
+from fimlag.information._entropy import cross_entropy as cross_entropy, entropy as entropy
 from fimlag.information._estimate import Certificate as Certificate, FisherEstimate as FisherEstimate
 from fimlag.information._expectation import (
     Empirical as Empirical,
@@ -56,6 +76,7 @@ from fimlag.information._jeffreys import (
     jeffreys_volume as jeffreys_volume,
     log_jeffreys_density as log_jeffreys_density,
 )
+from fimlag.information._jensen_shannon import jensen_shannon_divergence as jensen_shannon_divergence
 from fimlag.information._log_determinant import LogDeterminant as LogDeterminant, log_determinant as log_determinant
 from fimlag.information._merge import merge_estimates as merge_estimates
 from fimlag.information._model import AbstractModel as AbstractModel, StatisticalModel as StatisticalModel

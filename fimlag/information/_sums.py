@@ -101,14 +101,18 @@ def weighted_by_density(
     log_mass = jnp.log(node_weights) + log_likelihoods(log_likelihood, jax.lax.stop_gradient(theta), x)
     log_mass = jax.lax.stop_gradient(jnp.where(jnp.isfinite(log_mass), log_mass, -jnp.inf))
     heaviest = jnp.argmax(log_mass)
-    limits = jnp.finfo(log_mass.dtype)
-    # In single precision round-off alone would let x ** -0.5 reach values whose inverse squares overflow.
-    negligible = max(1.5 * math.log(limits.eps), 0.23 * math.log(limits.tiny))
-    live = log_mass > log_mass[heaviest] + negligible
+    live = log_mass > log_mass[heaviest] + negligible_share(log_mass.dtype)
     live = live | jnp.all(~live)
     x = jax.tree_util.tree_map(lambda leaf: jnp.where(_column(live, leaf), leaf, leaf[heaviest][None]), x)
     density = jnp.exp(log_likelihoods(log_likelihood, theta, x))
     return x, jnp.where(live, node_weights, 0.0) * density
+
+
+def negligible_share(dtype) -> float:
+    """The logarithm of the share of the heaviest outcome's weight below which an outcome is left out."""
+    limits = jnp.finfo(dtype)
+    # In single precision round-off alone would let x ** -0.5 reach values whose inverse squares overflow.
+    return max(1.5 * math.log(limits.eps), 0.23 * math.log(limits.tiny))
 
 
 def log_likelihoods(log_likelihood: LogLikelihood, theta: Coordinates, x: Outcomes) -> Float[Array, " n"]:
