@@ -5,6 +5,7 @@ from fimlag.information.families._counts import (
     Poisson as Poisson,
     ZeroInflatedPoisson as ZeroInflatedPoisson,
 )
+from fimlag.information.families._dirichlet import Dirichlet as Dirichlet
 from fimlag.information.families._discrete import (
     Bernoulli as Bernoulli,
     Categorical as Categorical,
@@ -31,14 +32,22 @@ from fimlag.information.families._location_scale import (
     Logistic as Logistic,
     Normal as Normal,
 )
+from fimlag.information.families._log_cholesky import (
+    from_log_cholesky as from_log_cholesky,
+    log_cholesky as log_cholesky,
+)
 from fimlag.information.families._logits import (
     BernoulliLogits as BernoulliLogits,
     CategoricalLogits as CategoricalLogits,
 )
-from fimlag.information.families._multivariate import (
-    Dirichlet as Dirichlet,
+from fimlag.information.families._multivariate_normal import (
     MultivariateNormal as MultivariateNormal,
     NormalLocation as NormalLocation,
+)
+from fimlag.information.families._normal_vectors import (
+    CentredNormal as CentredNormal,
+    DiagonalNormal as DiagonalNormal,
+    IsotropicNormal as IsotropicNormal,
 )
 from fimlag.information.families._positive import (
     Exponential as Exponential,
@@ -55,3 +64,4 @@ from fimlag.information.families._waiting import (
     NegativeBinomial as NegativeBinomial,
     Pascal as Pascal,
 )
+from fimlag.information.families._wishart import Wishart as Wishart, WishartDof as WishartDof
