@@ -49,6 +49,9 @@ class VonMises(AbstractFamily):
         # At concentration 0 the direction is not identified, and a Cholesky factor would be NaN.
         return jnp.diag(jnp.sqrt(self._diagonal(theta)))
 
+    def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
+        return jnp.sum(self._diagonal(theta) * pair(v) ** 2)
+
     def _diagonal(self, theta):
         concentration = _legal(theta)[1]
         ratio, slope = jax.value_and_grad(mean_length)(concentration)

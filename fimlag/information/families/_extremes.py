@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance, log_ratio
-from fimlag.information.families._family import QUADRANT, AbstractFamily, as_real, positives, second
+from fimlag.information.families._family import QUADRANT, AbstractFamily, as_real, pair, positives, second
 from fimlag.information.families._location_scale import EULER
 
 
@@ -45,6 +45,11 @@ class Weibull(AbstractFamily):
         cross = (EULER - 1.0) / scale
         corner = (math.pi**2 / 6.0 + (1.0 - EULER) ** 2) / shape**2
         return jnp.stack([jnp.stack([corner, cross]), jnp.stack([cross, (shape / scale) ** 2])])
+
+    def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
+        shape, scale = positives(theta)
+        spread, location = pair(v) / jnp.stack([shape, scale])
+        return (shape * location - (1.0 - EULER) * spread) ** 2 + (math.pi**2 / 6.0) * spread**2
 
     def distance(self, theta0: Float[Array, "2"], theta1: Float[Array, "2"]) -> Float[Array, ""]:
         r"""The Fisher-Rao distance, that of the extreme-value distributions of $\log x$.
@@ -92,6 +97,11 @@ class Frechet(AbstractFamily):
         cross = (1.0 - EULER) / scale
         corner = (math.pi**2 / 6.0 + (1.0 - EULER) ** 2) / shape**2
         return jnp.stack([jnp.stack([corner, cross]), jnp.stack([cross, (shape / scale) ** 2])])
+
+    def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
+        shape, scale = positives(theta)
+        spread, location = pair(v) / jnp.stack([shape, scale])
+        return (shape * location + (1.0 - EULER) * spread) ** 2 + (math.pi**2 / 6.0) * spread**2
 
     def distance(self, theta0: Float[Array, "2"], theta1: Float[Array, "2"]) -> Float[Array, ""]:
         r"""The Fisher-Rao distance, that of the extreme-value distributions of $\log x$.

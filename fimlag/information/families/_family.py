@@ -58,6 +58,10 @@ class AbstractFamily(AbstractClosedModel):
         """A factor R of the Fisher matrix, $R R^\\top$, shape (d, r)."""
         return cholesky_root(self.fisher(theta))
 
+    def quadratic(self, theta, v) -> Float[Array, ""]:
+        """The squared length of v, $|R^\\top v|^2$."""
+        return jnp.sum((self.fisher_root(theta).T @ flatten(v, "v")[0]) ** 2)
+
     @property
     def model(self) -> StatisticalModel:
         """The statistical model: everything about it follows from the log-likelihood alone."""

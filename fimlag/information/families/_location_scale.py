@@ -68,6 +68,11 @@ class AbstractLocationScale(AbstractFamily):
         a, b, c = self.entries
         return jnp.asarray([[a, b], [b, c]], scale.dtype) / scale**2
 
+    def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
+        location, spread = pair(v) / positive(pair(theta)[1])
+        a, b, c = self.entries
+        return a * (location + (b / a) * spread) ** 2 + (c - b**2 / a) * spread**2
+
     def distance(self, theta0: Float[Array, "2"], theta1: Float[Array, "2"]) -> Float[Array, ""]:
         r"""The Fisher-Rao distance, accurate for near and far pairs.
 

@@ -88,6 +88,9 @@ class LogNormal(AbstractFamily):
     def fisher(self, theta: Float[Array, "2"]) -> Float[Array, "2 2"]:
         return NORMAL.fisher(theta)
 
+    def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
+        return NORMAL.quadratic(theta, v)
+
     def distance(self, theta0: Float[Array, "2"], theta1: Float[Array, "2"]) -> Float[Array, ""]:
         """The Fisher-Rao distance, that of the normal distributions of $\\log x$."""
         return NORMAL.distance(theta0, theta1)
