@@ -31,6 +31,15 @@ from fimlag.geometry._curvature import (
     sectional_curvature as sectional_curvature,
     volume_density as volume_density,
 )
+from fimlag.geometry._dually_flat import (
+    ExponentialGeodesic as ExponentialGeodesic,
+    InformationProjection as InformationProjection,
+    MixtureGeodesic as MixtureGeodesic,
+    e_geodesic as e_geodesic,
+    e_projection as e_projection,
+    m_geodesic as m_geodesic,
+    m_projection as m_projection,
+)
 from fimlag.geometry._induced import (
     ConformalMetric as ConformalMetric,
     JacobiMetric as JacobiMetric,

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fimlag._charts import IdentityChart
 from fimlag._linear import solve
 from fimlag._types import Coordinates, MetricFn
 from fimlag.geometry._connection import first_kind_of, raised_first
-from fimlag.geometry._metric import flat_metric
+from fimlag.geometry._metric import FlatMetric, flat_metric
 
 
 def riemann_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, "d d d d"]:
@@ -18,9 +19,9 @@ def riemann_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, "d d d d
     $$R^a{}_{bcd} = \partial_c \Gamma^a_{db} - \partial_d \Gamma^a_{cb}
     + \Gamma^a_{ce} \Gamma^e_{db} - \Gamma^a_{de} \Gamma^e_{cb}$$
 
-    It is made of the second derivatives of the metric, which it loses digits with: where the matrix, scaled to a unit
-    diagonal, has the condition number k, errors of round-off grow by up to k^2 (gamma distributions of shape a in
-    coordinates shape and rate: k = 4a). Orthogonal coordinates, such as shape and mean, keep the digits.
+    The tensor is taken in the coordinates given. Where the matrix, scaled to a unit diagonal, has the condition number
+    k, round-off of its entries grows by about k (gamma distributions of shape a in coordinates shape and rate: k = 4a);
+    the invariants are taken in the metric's own chart, where it has one, and keep their digits.
 
     **Arguments:** `metric`: any callable `q -> (d, d)`, twice differentiable, of any signature; `q`: the point.
 
@@ -69,6 +70,9 @@ def scalar_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
 
     $$R = g^{bd} R_{bd}$$
 
+    Taken in the chart of the metric, where it has one: gamma distributions keep all digits from shape 1e-3 to 1e6, in
+    single precision too, and a point outside the domain is NaN.
+
     **Arguments:** as for `riemann_curvature`.
 
     **Returns:** a scalar; positive on spheres, -1 for the Fisher metric of univariate normals, NaN where the
@@ -84,7 +88,7 @@ def scalar_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
 
     ```
     """
-    matrix, riemann = flat_riemann(*flat_metric(metric, q))
+    matrix, riemann = free_riemann(*flat_metric(metric, q))
     return jnp.trace(solve(matrix, ricci_of(riemann)))
 
 
@@ -94,7 +98,8 @@ def sectional_curvature(metric: MetricFn, q: Coordinates, u: Coordinates, w: Coo
     $$K(u, w) = \frac{g(R(u, w)\, w, u)}{g(u, u)\, g(w, w) - g(u, w)^2}$$
 
     Its numerator is $\partial_u \partial_w g(u, w) - \tfrac12 \partial_u^2 g(w, w) - \tfrac12 \partial_w^2 g(u, u)
-    + |\Gamma(u, w)|^2 - \langle \Gamma(u, u), \Gamma(w, w) \rangle$: derivatives along u and w alone.
+    + |\Gamma(u, w)|^2 - \langle \Gamma(u, u), \Gamma(w, w) \rangle$: derivatives along u and w alone, in the chart of
+    the metric, where it has one.
 
     **Arguments:** `metric`, `q`: as for `riemann_curvature`; `u`, `w`: tangent vectors in the structure of `q`.
 
@@ -111,14 +116,16 @@ def sectional_curvature(metric: MetricFn, q: Coordinates, u: Coordinates, w: Coo
 
     ```
     """
-    flat, q = flat_metric(metric, q)
-    matrix = flat(q)
-    plane = _plane(matrix, flat.vector(u, "u", q.dtype), flat.vector(w, "w", q.dtype))
+    flat, point = flat_metric(metric, q)
+    directions = [flat.vector(tree, name, point.dtype) for tree, name in ((u, "u"), (w, "w"))]
+    free, q, *directions = in_free_coordinates(flat, point, *directions)
+    matrix = free(q)
+    plane = _plane(matrix, *directions)
     (uu, uw), (_, ww) = plane.T @ matrix @ plane
     bounds = jnp.abs(plane).T @ jnp.abs(matrix) @ jnp.abs(plane)
     area, scale = uu * ww - uw**2, bounds[0, 0] * bounds[1, 1]
     degenerate = jnp.abs(area) <= 8.0 * float(jnp.finfo(area.dtype).eps) * scale
-    return jnp.where(degenerate, jnp.nan, _tidal_force(flat, q, matrix, plane) / area)
+    return jnp.where(degenerate, jnp.nan, _tidal_force(free, q, matrix, plane) / area)
 
 
 def volume_density(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
@@ -171,6 +178,33 @@ def metric_jet(flat: Callable, q: Float[Array, " d"]):
 
     second, (matrix, derivative) = jax.jacfwd(first, has_aux=True)(q)
     return matrix, derivative, second
+
+
+def in_free_coordinates(
+    flat: FlatMetric, q: Float[Array, " d"], *directions: Float[Array, " d"]
+) -> tuple[Callable, *tuple[Float[Array, " d"], ...]]:
+    """The metric, the point and tangent vectors in the free coordinates of the metric, where it has them.
+
+    Invariants are taken there: a point outside the domain is NaN, and the matrix, made from squared lengths that keep
+    their digits, is far better conditioned.
+    """
+    chart = flat.metric.chart
+    if chart is None or isinstance(chart, IdentityChart):
+        return flat, q, *directions
+
+    def length(u, v):
+        return flat.quadratic(*jax.jvp(chart.point, (u,), (v,)))
+
+    def matrix(u):
+        return 0.5 * jax.hessian(lambda v: length(u, v))(jnp.zeros_like(u))
+
+    return matrix, chart.free(q), *(jax.jvp(chart.free, (q,), (direction,))[1] for direction in directions)
+
+
+def free_riemann(flat: FlatMetric, q: Float[Array, " d"]) -> tuple[Float[Array, "d d"], Float[Array, "d d d d"]]:
+    """The matrix of the metric and $R^a{}_{bcd}$, in free coordinates."""
+    free, point = in_free_coordinates(flat, q)
+    return flat_riemann(free, point)
 
 
 def flat_riemann(flat: Callable, q: Float[Array, " d"]) -> tuple[Float[Array, "d d"], Float[Array, "d d d d"]]:

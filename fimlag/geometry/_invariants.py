@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from fimlag._linear import solve
 from fimlag._types import Coordinates, MetricFn
 from fimlag.geometry._connection import raised_first
-from fimlag.geometry._curvature import flat_riemann, ricci_of
+from fimlag.geometry._curvature import flat_riemann, free_riemann, ricci_of
 from fimlag.geometry._metric import flat_metric
 
 
@@ -68,6 +68,8 @@ def kretschmann(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
 
     $$K = R_{abcd} R^{abcd}$$
 
+    Taken in the chart of the metric, where it has one, as `scalar_curvature`.
+
     **Arguments:** as for `riemann_curvature`.
 
     **Returns:** a scalar; the square of the scalar curvature in two dimensions, NaN where the metric is singular.
@@ -82,6 +84,6 @@ def kretschmann(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
 
     ```
     """
-    matrix, riemann = flat_riemann(*flat_metric(metric, q))
+    matrix, riemann = free_riemann(*flat_metric(metric, q))
     raised = raised_first(matrix, jnp.moveaxis(riemann, 1, 0))  # [b, a, c, d] = R^ab_cd
     return jnp.einsum("bacd,dcab->", raised, raised)

@@ -1,6 +1,7 @@
 """Riemannian metrics on parameter space: callables from a point to a symmetric matrix."""
 
 import abc
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import equinox as eqx
@@ -123,6 +124,11 @@ class FisherMetric(AbstractMetric):
     def chart(self):
         """The free coordinates of the model, None where it has none."""
         return getattr(self.model, "chart", None)
+
+    @property
+    def closed_distance(self) -> Callable | None:
+        """The distance between two points as the model knows it, None where it does not."""
+        return getattr(self.model, "distance", None)
 
     def __call__(self, q):
         return fisher_information(self.model, q)
