@@ -44,15 +44,15 @@ from fimlag.information.families._multivariate_normal import (
     MultivariateNormal as MultivariateNormal,
     NormalLocation as NormalLocation,
 )
-from fimlag.information.families._normal_vectors import (
-    CentredNormal as CentredNormal,
-    DiagonalNormal as DiagonalNormal,
-    IsotropicNormal as IsotropicNormal,
-)
 from fimlag.information.families._positive import (
     Exponential as Exponential,
     InverseGaussian as InverseGaussian,
     LogNormal as LogNormal,
+)
+from fimlag.information.families._structured_normals import (
+    CentredNormal as CentredNormal,
+    DiagonalNormal as DiagonalNormal,
+    IsotropicNormal as IsotropicNormal,
 )
 from fimlag.information.families._student import (
     StudentT as StudentT,

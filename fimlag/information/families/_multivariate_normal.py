@@ -72,7 +72,8 @@ class MultivariateNormal(AbstractNormalVector):
 
     def of_moments(self, mean: Float[Array, " d"], covariance: Float[Array, "d d"]) -> Float[Array, " p"]:
         """The parameters of a mean and a covariance, NaN where it is not positive definite."""
-        return jnp.concatenate([mean, parameters(log_cholesky(covariance), triangle_size(self.d))])
+        mean = parameters(mean, self.d)
+        return jnp.concatenate([mean, parameters(log_cholesky(covariance), triangle_size(self.d)).astype(mean.dtype)])
 
     def natural(self, theta: Float[Array, " p"]) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
         r"""The natural parameters $\Sigma^{-1} \mu$ and $-\tfrac12 \Sigma^{-1}$, of the statistics x and $x x^\top$."""

@@ -122,6 +122,9 @@ def straight_square(end: Relative) -> Float[Array, ""]:
 
 def _nearest(end: Relative) -> tuple[Float[Array, "d d"], Float[Array, "k k"]]:
     """The twist of the nearest lift and its logarithm, NaN where it was not found; implicit functions of `end`."""
+    if end.mean.shape[0] == 1:
+        none = jnp.zeros_like(end.factor)
+        return none, log_gram(*end.lift(none))
     fixed = frozen(end)
     frame, stretches, _ = jnp.linalg.svd(fixed.factor)
     lifts = _Class(end, frame * jnp.sqrt(stretches)[None, :])

@@ -15,9 +15,9 @@ from fimlag._charts import AbstractChart, CoordinatewiseChart
 from fimlag.information._expectation import MonteCarlo
 from fimlag.information.families._family import LINE, AbstractFamily, as_real, at_least, parameters, root
 from fimlag.information.families._log_cholesky import factor_of, log_cholesky, relative_factor, triangle_size
-from fimlag.information.families._normal_vectors import CentredNormal
 from fimlag.information.families._polygamma import trigamma
 from fimlag.information.families._spectral import log_square
+from fimlag.information.families._structured_normals import CentredNormal
 from fimlag.information.families._vectors import sampled
 
 
