@@ -20,12 +20,13 @@ INSIDE = [
     (fl.IdentityChart(), [0.2, -7.0]),
 ]
 FAMILIES = [
-    families.Bernoulli(), families.Beta(), families.Categorical(3), families.Cauchy(), families.CensoredExponential(2.0),
-    families.ChiSquared(), families.Erlang(3), families.Exponential(), families.Frechet(), families.Gamma(),
-    families.Geometric(), families.InverseGamma(), families.InverseGaussian(), families.LogNormal(),
-    families.Multinomial(2, 3), families.NegativeBinomial(), families.Normal(), families.Pareto(), families.Pascal(2.5),
-    families.Poisson(), families.PowerFunction(), families.Rayleigh(), families.StudentT(),
-    families.StudentTLocationScale(3.0), families.VonMises(), families.Weibull(), families.ZeroInflatedPoisson(),
+    families.Bernoulli(), families.Beta(), families.Categorical(3), families.Cauchy(),
+    families.CensoredExponential(2.0), families.ChiSquared(), families.Erlang(3), families.Exponential(),
+    families.Frechet(), families.Gamma(), families.Geometric(), families.InverseGamma(),
+    families.InverseGaussian(), families.LogNormal(), families.Multinomial(2, 3), families.NegativeBinomial(),
+    families.Normal(), families.Pareto(), families.Pascal(2.5), families.Poisson(), families.PowerFunction(),
+    families.Rayleigh(), families.StudentT(), families.StudentTLocationScale(3.0), families.VonMises(),
+    families.Weibull(), families.ZeroInflatedPoisson(),
 ]  # fmt: skip
 
 

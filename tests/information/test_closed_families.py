@@ -6,6 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given, settings, strategies as st
 
 import fimlag as fl
 
@@ -25,6 +26,12 @@ DENSITIES = [
     (families.LogNormal(), [0.5, 2.0], stats.lognorm(2.0, scale=np.exp(0.5)).logpdf, [1e-3, 40.0], [-1.0, 0.0]),
     (families.InverseGaussian(), [1.5, 2.0], stats.invgauss(0.75, scale=2.0).logpdf, [0.01, 9.0], [-1.0, 0.0]),
     (families.Weibull(), [1.5, 2.0], stats.weibull_min(1.5, scale=2.0).logpdf, [0.01, 9.0], [-1.0, 0.0]),
+    (families.Frechet(), [1.5, 2.0], stats.invweibull(1.5, scale=2.0).logpdf, [0.5, 900.0], [-1.0, 0.0]),
+    (families.Erlang(3), [2.0], stats.gamma(3.0, scale=0.5).logpdf, [0.01, 9.0], [-1.0, 0.0]),
+    (families.Erlang(1), [2.0], stats.expon(scale=0.5).logpdf, [0.0, 9.0], [-1.0]),
+    (families.InverseGamma(), [1.7, 2.0], stats.invgamma(1.7, scale=2.0).logpdf, [0.1, 90.0], [-1.0, 0.0]),
+    (families.PowerFunction(2.0), [1.5], stats.powerlaw(1.5, scale=2.0).logpdf, [0.1, 2.0], [-1.0, 0.0, 2.1]),
+    (families.StudentTLocationScale(1.5), [3.0, 2.0], stats.t(1.5, 3.0, 2.0).logpdf, [-5.0, 3.0, 1e6], []),
     (families.Rayleigh(), [2.0], stats.rayleigh(scale=2.0).logpdf, [0.01, 9.0], [-1.0, 0.0]),
     (families.Pareto(2.0), [1.5], stats.pareto(1.5, scale=2.0).logpdf, [2.0, 90.0], [1.9, -3.0]),
     (families.CensoredExponential(2.0), [0.7], stats.expon(scale=1 / 0.7).logpdf, [0.0, 1.9], [-1.0, 2.1]),
@@ -33,6 +40,7 @@ DENSITIES = [
     (families.VonMises(), [1.0, 300.0], stats.vonmises(300.0, 1.0).logpdf, [0.9, 1.0], []),
     (families.NegativeBinomial(), [2.5, 0.3], stats.nbinom(2.5, 0.3).logpmf, [0, 7], [-1, 0.5]),
     (families.Geometric(), [0.3], stats.geom(0.3, loc=-1).logpmf, [0, 7], [-1, 0.5]),
+    (families.Pascal(2.5), [0.3], stats.nbinom(2.5, 0.3).logpmf, [0, 7], [-1, 0.5]),
     (families.Binomial(5), [0.3], stats.binom(5, 0.3).logpmf, [0, 3, 5], [-1, 0.5, 6]),
     (families.BernoulliLogits(), [1.2], stats.bernoulli(1.0 / (1.0 + np.exp(-1.2))).logpmf, [0, 1], [-1, 0.5, 2]),
     (families.CategoricalLogits(3), [0.0, 1.0, 2.0], lambda x: x - np.log(1 + np.e + np.e**2), [0, 1, 2], [3, -1]),
@@ -58,6 +66,12 @@ OUTSIDE = [
     (families.Rayleigh(), [[-1.0]], 0.5),
     (families.Pareto(2.0), [[-1.0]], 2.5),
     (families.CensoredExponential(2.0), [[-1.0]], 0.5),
+    (families.Frechet(), [[-1.0, 1.0], [1.0, -1.0]], 0.5),
+    (families.Erlang(1), [[-1.0], [0.0]], 0.0),
+    (families.InverseGamma(), [[-1.0, 1.0], [1.0, -1.0]], 0.5),
+    (families.PowerFunction(2.0), [[-1.0]], 0.5),
+    (families.StudentTLocationScale(2.0), [[0.0, -1.0]], 0.5),
+    (families.Pascal(2.0), [[-0.5], [1.5]], 1),
     (families.VonMises(), [[0.0, -1.0], [0.0, -100.0]], 0.5),
     (families.NegativeBinomial(), [[-1.0, 0.5], [1.0, 1.5], [1.0, -0.5]], 1),
     (families.Geometric(), [[-0.5], [1.5]], 1),
@@ -75,6 +89,11 @@ DISTANCES = [
     (families.InverseGaussian(), [0.3, 0.7], [0.9, 1.1]),
     (families.Weibull(), [1.3, 0.7], [0.9, 1.1]),
     (families.Rayleigh(), [0.3], [0.9]),
+    (families.Frechet(), [1.3, 0.7], [0.9, 1.1]),
+    (families.Erlang(3), [0.3], [0.9]),
+    (families.PowerFunction(), [0.3], [0.9]),
+    (families.StudentTLocationScale(3.0), [0.3, 0.7], [0.9, 1.1]),
+    (families.Pascal(2.5), [0.3], [0.9]),
     (families.Pareto(), [0.3], [0.9]),
     (families.Geometric(), [0.3], [0.9]),
     (families.Binomial(5), [0.3], [0.9]),
@@ -122,6 +141,43 @@ def test_distance_is_symmetric_and_has_the_fisher_metric(family, theta0, theta1)
     assert abs(distance(theta0, theta0 + step)[0] / jnp.sqrt(step @ family.fisher(theta0) @ step) - 1.0) < 1e-6
 
 
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.floats(-4.0, 1.0))
+def test_distance_obeys_the_triangle_inequality(seed, log_spread):
+    spread = 10.0**log_spread
+    free = jnp.asarray(spread * np.random.default_rng(seed).normal(size=(3, len(DISTANCES), 2)))
+    sides = triangles(free)
+    # Round-off.
+    assert jnp.all(sides[:, 0] <= (sides[:, 1] + sides[:, 2]) * (1.0 + 1e-13))
+
+
+@jax.jit
+def triangles(free):
+    """The distances between three points of every family: from first to last, and by way of the second."""
+
+    def of_family(number):
+        family, theta, _ = DISTANCES[number]
+        a, b, c = (family.chart.point(corner[number, : len(theta)]) for corner in free)
+        return jnp.stack([family.distance(a, c), family.distance(a, b), family.distance(b, c)])
+
+    return jnp.stack([of_family(number) for number in range(len(DISTANCES))])
+
+
+@settings(max_examples=20)
+@given(st.floats(-4.0, 4.0), st.floats(-4.0, 4.0))
+def test_distance_is_invariant_under_reparametrisation(first, second):
+    rates = np.exp([first, second])
+    # An exponential law by its mean, whose logarithm is that of the rate up to sign; a Rayleigh law by the rate of x^2.
+    apart = abs(first - second)
+    # Round-off of the parameters, which are of order 1 in their logarithms.
+    assert abs(families.Exponential().distance(*(1.0 / rates)) - apart) < 4e-15
+    assert abs(families.Rayleigh().distance(*(0.5 / rates) ** 0.5) - apart) < 4e-15
+    # Of a normal law by location and log-scale, moved and stretched.
+    a, b = jnp.array([0.2, rates[0]]), jnp.array([1.2, rates[1]])
+    moved = families.Normal().distance(3.0 * a, 3.0 * b)
+    assert abs(moved / families.Normal().distance(a, b) - 1.0) < 1e-14
+
+
 def test_distance_of_logits_is_that_of_probabilities():
     logits, others = jnp.array([0.0, 1.0, 2.5]), jnp.array([1.0, -3.0, 0.5])
     ours = families.CategoricalLogits(3).distance(logits, others)
@@ -161,6 +217,19 @@ def test_families_of_one_law_agree():
     first, second = jnp.array([1.3, 0.7]), jnp.array([0.9, 1.1])
     images = [jnp.stack([-jnp.log(t[1]), 1.0 / t[0]]) for t in (first, second)]
     assert abs(weibull.distance(first, second) / gumbel.distance(*images) - 1.0) < 1e-14
+    # The logarithm of a Frechet variable is of Gumbel's law: (a, s) -> (log s, 1 / a).
+    images = [jnp.stack([jnp.log(t[1]), 1.0 / t[0]]) for t in (first, second)]
+    assert abs(families.Frechet().distance(first, second) / gumbel.distance(*images) - 1.0) < 1e-14
+    # Laws that coincide, or do up to a change of the outcome.
+    for one, other, pair in [
+        (families.StudentTLocationScale(1.0), families.Cauchy(), (first, second)),
+        (families.LogNormal(), families.Normal(), (first, second)),
+        (families.Erlang(1), families.Exponential(), (0.3, 0.9)),
+        (families.PowerFunction(3.0), families.Pareto(2.0), (0.3, 0.9)),
+        (families.Pascal(1), families.Geometric(), (0.3, 0.9)),
+    ]:
+        assert abs(one.distance(*pair) / other.distance(*pair) - 1.0) < 1e-14
+    assert jnp.all(families.InverseGamma().fisher(first) == families.Gamma().fisher(first))
     # A geometric count is a negative binomial one with r = 1, up to the parameter r.
     geometric = families.Geometric().fisher(jnp.array([0.3]))
     assert abs(families.NegativeBinomial().fisher(jnp.array([1.0, 0.3]))[1, 1] / geometric[0, 0] - 1.0) < 1e-14
@@ -195,6 +264,10 @@ def test_shapes_and_options_are_checked():
         ("at least 2", lambda: families.Dirichlet(1)),
         ("truncation", lambda: families.NegativeBinomial(-1)),
         ("lower", lambda: families.Pareto(0.0)),
+        ("upper", lambda: families.PowerFunction(-1.0)),
+        ("at least 1", lambda: families.Erlang(0)),
+        ("r must", lambda: families.Pascal(0.0)),
+        ("dof", lambda: families.StudentTLocationScale(np.inf)),
         ("time", lambda: families.CensoredExponential(np.inf)),
         ("square", lambda: families.NormalLocation(jnp.ones((2, 3)))),
         ("length 2", lambda: MULTIVARIATE.log_likelihood(jnp.ones(5), jnp.ones(3))),

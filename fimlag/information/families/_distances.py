@@ -23,7 +23,7 @@ def half_plane_distance(
 
     **Arguments:** `gap`: $\mu_1 - \mu_0$; `rise`: $\sigma_1 - \sigma_0$; the two scales; `a`, `c`: positive numbers.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 2.3.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 3.
     """
     scale = 2.0 * jnp.sqrt(scale0) * jnp.sqrt(scale1)
     across, along = gap / scale, rise / scale

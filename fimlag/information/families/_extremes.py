@@ -73,7 +73,7 @@ class Frechet(AbstractFamily):
 
     with Euler's $\gamma$: that of 1 / x for x of a Weibull distribution. Domain: $\alpha, s > 0$.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.3.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     def log_likelihood(self, theta: Float[Array, "2"], x) -> Float[Array, ""]:

@@ -109,7 +109,7 @@ class Erlang(AbstractFamily):
 
     **Raises:** `ValueError` where it is less.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.1.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     n: int = eqx.field(static=True)

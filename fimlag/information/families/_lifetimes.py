@@ -26,7 +26,7 @@ class Rayleigh(AbstractFamily):
 
     Domain: $\sigma > 0$.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.1.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     def log_likelihood(self, theta, x) -> Float[Array, ""]:
@@ -64,7 +64,7 @@ class Pareto(AbstractFamily):
 
     **Raises:** `ValueError` where it is not positive.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.3.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     lower: float = eqx.field(static=True)
@@ -117,7 +117,7 @@ class PowerFunction(AbstractFamily):
 
     **Raises:** `ValueError` where it is not positive.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.3.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     upper: float = eqx.field(static=True)

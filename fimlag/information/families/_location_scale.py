@@ -32,7 +32,7 @@ class AbstractLocationScale(AbstractFamily):
     $$\ell = \log f\Big(\frac{x - \mu}{\sigma}\Big) - \log\sigma, \qquad
     I = \frac{1}{\sigma^2} \begin{pmatrix} a & b \\ b & c \end{pmatrix}$$
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), sections 4.2 and 4.3.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     @abc.abstractmethod

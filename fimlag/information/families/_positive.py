@@ -67,7 +67,7 @@ class LogNormal(AbstractFamily):
 
     Domain: $\sigma > 0$.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.2.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     def log_likelihood(self, theta: Float[Array, "2"], x) -> Float[Array, ""]:
@@ -104,7 +104,7 @@ class InverseGaussian(AbstractFamily):
 
     Domain: $\mu, \lambda > 0$.
 
-    **Reference:** Chhikara & Folks (1989), section 2.2; Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.2.
+    **Reference:** Chhikara & Folks (1989), section 2.2; Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     def log_likelihood(self, theta: Float[Array, "2"], x) -> Float[Array, ""]:

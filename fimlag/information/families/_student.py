@@ -84,7 +84,7 @@ class StudentTLocationScale(AbstractLocationScale):
 
     **Raises:** `ValueError` where it is not positive and finite.
 
-    **Reference:** Mitchell (1988), section 3; Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.2.
+    **Reference:** Mitchell (1988), section 3; Miyamoto, Meneghetti, Pinele & Costa (2024), section 5.
     """
 
     dof: float = eqx.field(static=True)

@@ -35,7 +35,7 @@ class Geometric(AbstractFamily):
 
     **Raises:** `ValueError` where it is negative.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 3.3.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.
     """
 
     truncation: int = eqx.field(static=True)
@@ -149,7 +149,7 @@ class Pascal(AbstractFamily):
 
     **Raises:** `ValueError` where either is out of range.
 
-    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 3.3.
+    **Reference:** Miyamoto, Meneghetti, Pinele & Costa (2024), section 4.
     """
 
     r: float = eqx.field(static=True)
