@@ -64,7 +64,8 @@ def alpha_christoffel(model: AbstractModel, theta: Coordinates, alpha: RealScala
     **Returns:** `[i, j, k]` $= \Gamma_{ij,k}$, the lowered index last, shape (d, d, d), in the order of the flattened
     parameters; NaN where an expectation failed.
 
-    **Raises:** `TypeError` for a plain `MonteCarlo` rule, as `FisherMetric`.
+    **Raises:** `TypeError` for a plain `MonteCarlo` rule, as `FisherMetric`; `ValueError` for an alpha that is not one
+    number.
 
     **Reference:** Amari & Nagaoka (2000), eq. 2.22 and 2.24.
 
@@ -78,8 +79,7 @@ def alpha_christoffel(model: AbstractModel, theta: Coordinates, alpha: RealScala
     """
     flat, vector = _flat_fisher(model, theta)
     first = jnp.moveaxis(flat_christoffel_first_kind(flat, vector), 0, 2)
-    alpha = jnp.asarray(alpha, vector.dtype)
-    return first - 0.5 * alpha * amari_chentsov(model, theta)
+    return first - 0.5 * _number(alpha, vector) * amari_chentsov(model, theta)
 
 
 def alpha_acceleration(
@@ -113,7 +113,7 @@ def alpha_acceleration(
     flat, vector = _flat_fisher(model, theta)
     v = flat.vector(v, "v", vector.dtype)
     skewness = _skewness(model, flat.structure, vector, v, v)
-    lowered = 0.5 * jnp.asarray(alpha, vector.dtype) * skewness - lowered_curving(flat, vector, v)
+    lowered = 0.5 * _number(alpha, vector) * skewness - lowered_curving(flat, vector, v)
     return flat.structure.unflatten(solve(flat(vector), lowered))
 
 
@@ -142,7 +142,7 @@ def alpha_curvature(model: AbstractModel, theta: Coordinates, alpha: RealScalarL
     ```
     """
     flat, vector = _flat_fisher(model, theta)
-    half = 0.5 * jnp.asarray(alpha, vector.dtype)
+    half = 0.5 * _number(alpha, vector)
 
     def tensor(x):
         skewness = amari_chentsov(model, flat.structure.unflatten(x))
@@ -160,6 +160,13 @@ def alpha_curvature(model: AbstractModel, theta: Coordinates, alpha: RealScalarL
 def _flat_fisher(model: AbstractModel, theta: Coordinates) -> tuple[FlatMetric, Float[Array, " d"]]:
     vector, structure = flatten(theta, "theta")
     return FlatMetric(FisherMetric(model), structure), vector
+
+
+def _number(alpha: RealScalarLike, like: Float[Array, " d"]) -> Float[Array, ""]:
+    number = jnp.asarray(alpha, like.dtype)
+    if number.shape != ():
+        raise ValueError(f"alpha must be one number, but has shape {number.shape}: use jax.vmap for several.")
+    return number
 
 
 def _skewness(model: AbstractModel, structure: Structure, vector, u, w) -> Float[Array, " d"]:

@@ -83,6 +83,8 @@ class JacobiMetric(AbstractMetric):
     **Arguments:** `metric`: the metric g of the kinetic energy; `potential`: V, a scalar function of the point;
     `energy`: E. Where V exceeds E no motion goes, and the metric is NaN.
 
+    **Raises:** `ValueError` for an energy that is not one number, `TypeError` for a potential that is no function.
+
     **Reference:** Arnold (1989), section 45 D.
 
     ```python
@@ -103,6 +105,8 @@ class JacobiMetric(AbstractMetric):
         self.metric = as_metric(metric)
         self.potential = as_field(potential)
         self.energy = jnp.asarray(energy, jnp.result_type(float, energy))
+        if self.energy.shape != ():
+            raise ValueError(f"energy must be one number, but has shape {self.energy.shape}: use jax.vmap for several.")
 
     @property
     def chart(self):

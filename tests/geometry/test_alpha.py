@@ -75,6 +75,7 @@ def test_alpha_and_minus_alpha_connections_are_dual(a, b, alpha):
     np.testing.assert_allclose(found["acceleration"], expected, atol=1e-13 * condition * np.max(np.abs(lowered)))
 
 
+@pytest.mark.slow
 def test_alpha_curvature_is_that_of_the_textbook_and_dual():
     theta = jnp.array([0.4, -0.7])
 

@@ -75,6 +75,7 @@ def test_beta_family_is_negatively_curved_with_the_published_limits():
     np.testing.assert_allclose(found[3:6] / 2, [0.0, -0.5, -0.25], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_dirichlet_family_curves_as_its_log_partition_says():
     points = np.array([[2.0, 3.0, 0.5], [0.1, 5.0, 9.0], [20.0, 0.2, 0.1], [50.0, 80.0, 100.0]])
     found = scalars(families.Dirichlet(3), points)
@@ -162,7 +163,8 @@ def normal_vectors(d):
     return fl.FisherMetric(fl.GaussianModel(mean, covariance)), tangent
 
 
-@pytest.mark.parametrize("d", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [2, 3])
 def test_normal_vectors_have_planes_of_either_sign(d):
     metric, tangent = normal_vectors(d)
     none, zero = np.zeros((d, d)), np.zeros(d)
