@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fimlag import integrators
+from fimlag import _charts, integrators
+from fimlag._charts import AbstractChart
 from fimlag._flat import Structure
 from fimlag._results import RESULTS
 from fimlag.fitting import MaximumLikelihoodSolution
@@ -197,8 +198,11 @@ def _class_named(name: str):
     for cls in _SAVED:
         if cls.__name__ == name:
             return cls
-    method = getattr(integrators, name, None)
-    return method if isinstance(method, type) and issubclass(method, AbstractMethod) else None
+    for room, kind in ((integrators, AbstractMethod), (_charts, AbstractChart)):
+        found = getattr(room, name, None)
+        if isinstance(found, type) and issubclass(found, kind):
+            return found
+    return None
 
 
 def _fields(cls) -> list[str]:

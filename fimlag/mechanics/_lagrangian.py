@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fimlag._charts import AbstractChart
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, LagrangianFn, MetricFn, RealScalarLike, as_field
 from fimlag.geometry import AbstractMetric, EuclideanMetric, as_metric
@@ -108,6 +110,20 @@ class FlatLagrangian(eqx.Module):
                 f"A Lagrangian returns a scalar of shape (), but this one returned shape {jnp.shape(value)}."
             )
         return jnp.asarray(value)
+
+
+class InChart(eqx.Module):
+    r"""A Lagrangian of flat vectors in the free coordinates of a chart.
+
+    $$L'(t, u, w) = L(t, \theta(u), \theta'(u)\, w)$$
+    """
+
+    lagrangian: FlatLagrangian
+    chart: AbstractChart
+
+    def __call__(self, t: Float[Array, ""], u: Float[Array, " d"], w: Float[Array, " d"]) -> Float[Array, ""]:
+        point, velocity = jax.jvp(self.chart.point, (u,), (w,))
+        return self.lagrangian(t, point, velocity)
 
 
 def flat_arguments(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates):

@@ -1,14 +1,41 @@
 """Endpoints to path of least action."""
 
 from fimlag.paths._action import action as action
+from fimlag.paths._alpha_geodesic import (
+    AlphaGeodesicSolution as AlphaGeodesicSolution,
+    alpha_exp_map as alpha_exp_map,
+    alpha_geodesic as alpha_geodesic,
+)
+from fimlag.paths._balls import (
+    geodesic_ball as geodesic_ball,
+    geodesic_sphere as geodesic_sphere,
+)
 from fimlag.paths._geodesic import (
+    DistanceEstimate as DistanceEstimate,
     distance as distance,
+    distance_estimate as distance_estimate,
     exp_map as exp_map,
     geodesic as geodesic,
     log_map as log_map,
+)
+from fimlag.paths._jacobi import (
+    ConjugatePoints as ConjugatePoints,
+    JacobiField as JacobiField,
+    conjugate_points as conjugate_points,
+    jacobi_field as jacobi_field,
 )
 from fimlag.paths._least_action import (
     LeastActionSolution as LeastActionSolution,
     least_action_path as least_action_path,
 )
+from fimlag.paths._mean import (
+    FrechetMean as FrechetMean,
+    frechet_mean as frechet_mean,
+)
 from fimlag.paths._path import Path as Path
+from fimlag.paths._transport import (
+    ParallelTransport as ParallelTransport,
+    holonomy as holonomy,
+    parallel_transport as parallel_transport,
+    transport_map as transport_map,
+)

@@ -1,79 +1,89 @@
-"""Symmetric matrices by block elimination: factor, solve, and count the negative directions."""
+"""Symmetric matrices by block elimination: factor, solve, and count the negative directions.
+
+Every array carries lanes, the members of an ensemble, on its last axis: small matrices then become long vectors.
+"""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+_UNROLLED = 4  # the largest block whose elimination is written out
 
-def invert_symmetric(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
+
+def multiply(a: Float[Array, "n k *lanes"], b: Float[Array, "k m *lanes"]) -> Float[Array, "n m *lanes"]:
+    """The matrix product in every lane."""
+    return jnp.sum(a[:, :, None] * b[None], axis=1)
+
+
+def apply(matrix: Float[Array, "n k *lanes"], vector: Float[Array, "k *lanes"]) -> Float[Array, "n *lanes"]:
+    """The matrix times a vector in every lane."""
+    return jnp.sum(matrix * vector[None], axis=1)
+
+
+def invert_symmetric(matrix: Float[Array, "n n *lanes"]) -> tuple[Float[Array, "n n *lanes"], Float[Array, "n *lanes"]]:
     r"""The inverse of a symmetric matrix and the pivots of its $L D L^\top$, by the sweep operator.
 
     No pivoting: exact for definite matrices; for indefinite ones the error grows as a pivot nears zero, and a zero
     pivot gives NaN. As straight array code it needs no library call, so it batches and runs inside loops.
 
-    **Returns:** the inverse (n, n) and the pivots (n,), whose signs are the matrix's inertia (Sylvester's law).
+    **Returns:** the inverse (n, n, ...) and the pivots (n, ...), whose signs are the inertia (Sylvester's law).
 
     **Reference:** Goodnight (1979).
     """
     size = matrix.shape[0]
-    if size == 0:
-        return matrix, matrix[0:0, 0:0].ravel()
-    index = jnp.arange(size)
 
     def sweep(k, state):
         swept, pivots = state
-        row, column = index[:, None] == k, index[None, :] == k
-        pivot = swept[k, k]
-        scaled = swept[k] / pivot
-        update = swept - swept[:, k][:, None] * scaled[None, :]
-        update = jnp.where(row, scaled[None, :], jnp.where(column, scaled[:, None], update))
-        return jnp.where(row & column, -1 / pivot, update), pivots.at[k].set(pivot)
+        pivot, row, column = swept[k, k], swept[k], swept[:, k]
+        at_row, at_column = (_only(k, size, axis, matrix.ndim) for axis in (0, 1))
+        scaled = row / pivot[None]
+        update = swept - column[:, None] * scaled[None]
+        update = jnp.where(at_row, scaled[None], jnp.where(at_column, scaled[:, None], update))
+        return jnp.where(at_row & at_column, -1 / pivot[None, None], update), pivots.at[k].set(pivot)
 
-    swept, pivots = lax.fori_loop(0, size, sweep, (matrix, jnp.zeros(size, matrix.dtype)))
+    unroll = size <= _UNROLLED or None
+    swept, pivots = lax.fori_loop(0, size, sweep, (matrix, jnp.zeros_like(matrix[0])), unroll=unroll)
     return -swept, pivots
 
 
 class BlockTridiagonal(eqx.Module):
     r"""The block $L D L^\top$ of a symmetric block-tridiagonal matrix.
 
-    **Arguments:** `diagonal`: (n, d, d) symmetric blocks; `off_diagonal`: (n - 1, d, d), block [k] couples block
-    row k (its rows) with k + 1 (its columns).
+    **Arguments:** `diagonal`: (n, d, d, lanes) symmetric blocks; `off_diagonal`: (n - 1, d, d, lanes), block [k]
+    couples block row k (its rows) with k + 1 (its columns).
 
     **Reference:** Golub & Van Loan (2013), sec. 4.5.
     """
 
-    inverses: Float[Array, "n d d"]
-    couplings: Float[Array, "n d d"]
-    pivots: Float[Array, "n d"]
+    inverses: Float[Array, "n d d lanes"]
+    couplings: Float[Array, "n d d lanes"]
+    pivots: Float[Array, "n d lanes"]
 
-    def __init__(self, diagonal: Float[Array, "n d d"], off_diagonal: Float[Array, "m d d"]):
-        no_coupling = jnp.zeros_like(diagonal[:1])
-        couplings = jnp.concatenate([no_coupling, off_diagonal])[: diagonal.shape[0]]
+    def __init__(self, diagonal: Float[Array, "n d d lanes"], off_diagonal: Float[Array, "m d d lanes"]):
+        couplings = jnp.concatenate([jnp.zeros_like(diagonal[:1]), off_diagonal])[: diagonal.shape[0]]
 
         def eliminate(previous_inverse, blocks):
             block, coupling = blocks
-            reduced = block - coupling.T @ previous_inverse @ coupling
-            inverse, pivots = invert_symmetric(0.5 * (reduced + reduced.T))
+            reduced = block - multiply(coupling.swapaxes(0, 1), multiply(previous_inverse, coupling))
+            inverse, pivots = invert_symmetric(0.5 * (reduced + reduced.swapaxes(0, 1)))
             return inverse, (inverse, pivots)
 
-        start = jnp.zeros(diagonal.shape[1:], diagonal.dtype)
+        start = jnp.zeros_like(diagonal[0])
         _, (self.inverses, self.pivots) = lax.scan(eliminate, start, (diagonal, couplings))
         self.couplings = couplings
 
-    def solve(self, right: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """The solution of the linear system, shape (n, d)."""
+    def solve(self, right: Float[Array, "n d lanes"]) -> Float[Array, "n d lanes"]:
+        """The solution of the linear system, shape (n, d, lanes)."""
 
         def forward(carry, blocks):
             inverse, coupling, vector = blocks
-            reduced = vector - coupling.T @ carry
-            carry = inverse @ reduced
+            carry = apply(inverse, vector - apply(coupling.swapaxes(0, 1), carry))
             return carry, carry
 
         def backward(carry, blocks):
             inverse, next_coupling, vector = blocks
-            carry = vector - inverse @ (next_coupling @ carry)
+            carry = vector - apply(inverse, apply(next_coupling, carry))
             return carry, carry
 
         start = jnp.zeros_like(right[0])
@@ -83,52 +93,100 @@ class BlockTridiagonal(eqx.Module):
 
 
 class CondensedElements(eqx.Module):
-    """The factor of a matrix assembled from elements: interior nodes eliminated element by element, vertices after.
+    r"""The factor of a matrix assembled from elements: interior nodes eliminated element by element, vertices after.
 
-    **Arguments:** `elements`: (E, p + 1, d, p + 1, d) symmetric element matrices; the unknowns are all nodes but
-    the first and the last of the whole path.
+    **Arguments:** `elements`: symmetric element matrices (m, m, E, lanes), m = (p + 1) d, whose rows are those of the
+    interior nodes, then of the left vertex, then of the right one (`node_order`); `d`: the coordinates of a node. The
+    unknowns are all nodes but the first and the last of the whole path.
     """
 
-    interior_inverses: Float[Array, "elements n n"]
-    interior_pivots: Float[Array, "elements n"]
-    borders: Float[Array, "elements n b"]
+    rows: Float[Array, "m m elements lanes"]
+    """The multipliers of the elimination below the diagonal, its reduced rows on and above it."""
     vertices: BlockTridiagonal | None
-    degree: int = eqx.field(static=True)
+    d: int = eqx.field(static=True)
 
-    def __init__(self, elements: Float[Array, "elements nodes d nodes d"]):
-        count, nodes, d = elements.shape[:3]
-        self.degree = nodes - 1
-        order = [*range(1, nodes - 1), 0, nodes - 1]
-        matrix = elements[:, jnp.array(order)][:, :, :, jnp.array(order)].reshape(count, nodes * d, nodes * d)
-        cut = (nodes - 2) * d
-        self.interior_inverses, self.interior_pivots = jax.vmap(invert_symmetric)(matrix[:, :cut, :cut])
-        self.borders = matrix[:, :cut, cut:]
-        ends = matrix[:, cut:, cut:] - jnp.einsum(
-            "eia,eij,ejb->eab", self.borders, self.interior_inverses, self.borders
-        )
-        diagonal = ends[:-1, d:, d:] + ends[1:, :d, :d]
-        self.vertices = BlockTridiagonal(diagonal, ends[1:-1, :d, d:]) if count > 1 else None
+    def __init__(self, elements: Float[Array, "m m elements lanes"], d: int):
+        self.d = d
+        self.rows = _eliminated(elements, elements.shape[0] - 2 * d)
+        ends = self.rows[-2 * d :, -2 * d :]
+        diagonal = ends[d:, d:, :-1] + ends[:d, :d, 1:]
+        blocks = (jnp.moveaxis(block, 2, 0) for block in (diagonal, ends[:d, d:, 1:-1]))
+        self.vertices = BlockTridiagonal(*blocks) if elements.shape[2] > 1 else None
 
-    def solve(self, right: Float[Array, "unknowns d"]) -> Float[Array, "unknowns d"]:
-        """The solution of the linear system over the unknown nodes, shape (E p - 1, d)."""
-        count, d = self.interior_inverses.shape[0], right.shape[1]
+    @property
+    def interior(self) -> int:
+        """The number of unknowns inside an element."""
+        return self.rows.shape[0] - 2 * self.d
+
+    def solve(self, right: Float[Array, "unknowns d lanes"]) -> Float[Array, "unknowns d lanes"]:
+        """The solution of the linear system over the unknown nodes, shape (E p - 1, d, lanes)."""
+        count, lanes = self.rows.shape[2:]
+        cut, d = self.interior, self.d
         end = jnp.zeros_like(right[:1])
-        grouped = jnp.concatenate([right, end]).reshape(count, self.degree, d)  # each: interior, then right vertex
-        interior, vertex = grouped[:, :-1].reshape(count, -1), grouped[:-1, -1]
-        partial = jnp.einsum("eij,ej->ei", self.interior_inverses, interior)
+        grouped = jnp.concatenate([right, end]).reshape(count, -1, d, lanes)  # each: interior, then right vertex
+        inner = jnp.moveaxis(grouped[:, :-1], 0, 2).reshape(cut, count, lanes)
+        reduced = self._forward(jnp.concatenate([inner, jnp.zeros((2 * d, count, lanes), right.dtype)]))
+        vertex = grouped[:-1, -1]
         if self.vertices is not None:
-            pulled = jnp.einsum("eia,ei->ea", self.borders, partial)
-            vertex = self.vertices.solve(vertex - pulled[:-1, d:] - pulled[1:, :d])
+            pulled = jnp.moveaxis(reduced[cut:], 0, 1)
+            vertex = self.vertices.solve(vertex + pulled[:-1, d:] + pulled[1:, :d])
         ends = jnp.concatenate([end, vertex, end])
-        both = jnp.concatenate([ends[:-1], ends[1:]], axis=1)
-        interior = partial - jnp.einsum("eij,eja,ea->ei", self.interior_inverses, self.borders, both)
-        solution = jnp.concatenate([interior.reshape(count, -1, d), ends[1:, None]], axis=1)
-        return solution.reshape(-1, d)[:-1]
+        both = jnp.moveaxis(jnp.concatenate([ends[:-1], ends[1:]], axis=1), 0, 1)
+        inner = self._backward(jnp.concatenate([reduced[:cut], both]))[:cut]
+        inner = jnp.moveaxis(inner.reshape(-1, d, count, lanes), 2, 0)
+        return jnp.concatenate([inner, ends[1:, None]], axis=1).reshape(-1, d, lanes)[:-1]
 
-    def negative_directions(self) -> Int[Array, ""]:
+    def negative_directions(self) -> Int[Array, " lanes"]:
         """The number of negative pivots: the index of the quadratic form; -1 where a pivot is zero or not finite."""
-        pivots = self.interior_pivots.ravel()
+        lanes = self.rows.shape[-1]
+        pivots = self._pivots().reshape(-1, lanes)
         if self.vertices is not None:
-            pivots = jnp.concatenate([pivots, self.vertices.pivots.ravel()])
-        regular = jnp.all(jnp.isfinite(pivots)) & jnp.all(pivots != 0)
-        return jnp.where(regular, jnp.sum(pivots < 0), -1)
+            pivots = jnp.concatenate([pivots, self.vertices.pivots.reshape(-1, lanes)])
+        regular = jnp.all(jnp.isfinite(pivots) & (pivots != 0), axis=0)
+        return jnp.where(regular, jnp.sum(pivots < 0, axis=0), -1)
+
+    def _pivots(self):
+        index = jnp.arange(self.interior)
+        return self.rows[index, index]
+
+    def _forward(self, vector):
+        """The multipliers of the elimination applied to right-hand sides, those of the vertices included."""
+
+        def step(k, vector):
+            below = _below(k, vector.shape[0], vector.ndim)
+            return vector - jnp.where(below, self.rows[:, k] * vector[k][None], 0.0)
+
+        return lax.fori_loop(0, self.interior, step, vector)
+
+    def _backward(self, vector):
+        """Back substitution inside the elements, from known vertices."""
+
+        def step(i, vector):
+            k = self.interior - 1 - i
+            row = self.rows[k]
+            known = jnp.where(_below(k, vector.shape[0], vector.ndim), row * vector, 0.0)
+            return vector.at[k].set((vector[k] - jnp.sum(known, axis=0)) / row[k])
+
+        return lax.fori_loop(0, self.interior, step, vector)
+
+
+def _eliminated(matrix, count: int):
+    """The first `count` unknowns eliminated without pivoting, the multipliers kept where the zeros would be."""
+
+    def step(k, rows):
+        below = _below(k, rows.shape[0], rows.ndim - 1)
+        row, factors = jnp.where(below, rows[k], 0.0), jnp.where(below, rows[:, k] / rows[k, k][None], 0.0)
+        keep = _only(k, rows.shape[0], 1, rows.ndim) & below[:, None]
+        return jnp.where(keep, factors[:, None], rows - factors[:, None] * row[None])
+
+    return lax.fori_loop(0, count, step, matrix)
+
+
+def _only(k, size, axis, ndim):
+    """Where the index along an axis is k, of a shape that broadcasts."""
+    return jnp.reshape(jnp.arange(size) == k, tuple(size if i == axis else 1 for i in range(ndim)))
+
+
+def _below(k, size, ndim):
+    """Where the first index is above k, of a shape that broadcasts."""
+    return jnp.reshape(jnp.arange(size) > k, (size,) + (1,) * (ndim - 1))

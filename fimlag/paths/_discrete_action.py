@@ -1,42 +1,54 @@
 """The action of a Lagrangian over all polynomial paths between two ends: value, gradient, second variation."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
 
 from fimlag._types import LagrangianFn
-from fimlag.mechanics._discrete import DiscreteLagrangian, ElementBasis, element_basis
-from fimlag.paths._path import by_element, nodal_fractions
+from fimlag.mechanics._discrete import ElementBasis, element_basis
+from fimlag.paths._path import nodal_fractions
 
 
 class Expansion(eqx.Module):
-    """The discrete action to second order about a path."""
+    """The discrete actions to second order about their paths."""
 
-    value: Float[Array, ""]
-    scale: Float[Array, ""]
+    value: Float[Array, " lanes"]
+    scale: Float[Array, " lanes"]
     """The integral of |L|: what round-off of the action is measured against."""
-    gradient: Float[Array, "unknowns d"]
-    hessians: Float[Array, "elements points two d two d"]
+    gradient: Float[Array, "unknowns d lanes"]
+    hessians: Float[Array, "two d two d points elements lanes"]
     """Second derivatives of L in (q, v) at the Gauss points."""
 
 
 class DiscreteAction(eqx.Module):
-    r"""The sum of discrete Lagrangians over E elements of degree p, a function of the displacement from the chord.
+    r"""The action over E elements of degree p, a function of the displacement from the chord, in each of many lanes.
 
-    $$S(u) = \sum_e L_d(t_e, h, q_{ep} \ldots q_{ep+p}), \qquad q_k = q_0 + s_k (q_1 - q_0) + u_k$$
+    $$S(u) = \sum_e h \sum_g w_g\, L(t_{eg}, q(t_{eg}), \dot q(t_{eg})), \qquad q_k = q_0 + s_k c + u_k$$
 
-    The unknowns $u$ are the displacements of the nodes between the ends, shape (E p - 1, d): where the ends are close,
-    nothing is lost by subtracting one point from another.
+    The unknowns $u$ are the displacements of the nodes between the ends, shape (E p - 1, d, lanes), and $c$ the chord:
+    where the ends are close, nothing is lost by subtracting one point from another. A lane is a problem of its own;
+    `shared` tells which arrays of the Lagrangian, in the order of its leaves, are common to all, the others
+    having lanes on axis 0.
     """
 
     lagrangian: LagrangianFn
-    q0: Float[Array, " d"]
-    q1: Float[Array, " d"]
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
+    q0: Float[Array, "d lanes"]
+    chord: Float[Array, "d lanes"]
+    t0: Float[Array, " lanes"]
+    t1: Float[Array, " lanes"]
     elements: int = eqx.field(static=True)
     degree: int = eqx.field(static=True)
+    shared: tuple[bool, ...] | None = eqx.field(static=True, default=None)
+
+    @property
+    def d(self) -> int:
+        """The number of coordinates."""
+        return self.q0.shape[0]
 
     @property
     def basis(self) -> ElementBasis:
@@ -44,83 +56,193 @@ class DiscreteAction(eqx.Module):
         return element_basis(self.degree)
 
     @property
-    def step(self) -> Float[Array, ""]:
-        """The duration h of an element."""
-        return (self.t1 - self.t0) / self.elements
+    def duration(self) -> Float[Array, " lanes"]:
+        """The length of the interval of time."""
+        return self.t1 - self.t0
 
-    def offsets(self, u: Float[Array, "unknowns d"]) -> Float[Array, "nodes d"]:
-        """All nodes relative to the first, shape (E p + 1, d)."""
-        fractions = jnp.asarray(nodal_fractions(self.elements, self.degree), u.dtype)
-        return fractions[:, None] * (self.q1 - self.q0)[None, :] + jnp.pad(u, ((1, 1), (0, 0)))
+    def on_mesh(self, elements: int, degree: int) -> "DiscreteAction":
+        """The same problem on another mesh."""
+        return replace(self, elements=elements, degree=degree)
 
-    def displacements(self, offsets: Float[Array, "nodes d"]) -> Float[Array, "unknowns d"]:
-        """The unknowns of a path given by its nodes relative to the first: the inverse of `offsets`."""
-        fractions = jnp.asarray(nodal_fractions(self.elements, self.degree), offsets.dtype)
-        return (offsets - fractions[:, None] * (self.q1 - self.q0)[None, :])[1:-1]
+    def take(self, index: Int[Array, " k"]) -> "DiscreteAction":
+        """The problems in some of the lanes."""
+        arrays, rest = eqx.partition(self.lagrangian, eqx.is_array)
+        leaves, treedef = jax.tree_util.tree_flatten(arrays)
+        taken = [leaf if kept else leaf[index] for leaf, kept in zip(leaves, self._common(leaves), strict=True)]
+        lagrangian = eqx.combine(jax.tree_util.tree_unflatten(treedef, taken), rest)
+        q0, chord, t0, t1 = (x[..., index] for x in (self.q0, self.chord, self.t0, self.t1))
+        return replace(self, lagrangian=lagrangian, q0=q0, chord=chord, t0=t0, t1=t1)
 
-    def value(self, u: Float[Array, "unknowns d"]) -> Float[Array, ""]:
-        """The action S(u), shape ()."""
-        discrete = DiscreteLagrangian(self.lagrangian, self.basis)
-        start_times = self.t0 + self.step * jnp.arange(self.elements, dtype=u.dtype)
-        local = by_element(self.offsets(u), self.degree)
-        return jnp.sum(jax.vmap(lambda t, o: discrete(t, self.step, self.q0, o))(start_times, local))
+    def offsets(self, u: Float[Array, "unknowns d lanes"]) -> Float[Array, "nodes d lanes"]:
+        """All nodes relative to the first, shape (E p + 1, d, lanes)."""
+        return self._straight(u.dtype) + jnp.pad(u, ((1, 1), (0, 0), (0, 0)))
 
-    def gradient(self, u: Float[Array, "unknowns d"]) -> Float[Array, "unknowns d"]:
-        """The derivative of the action in the unknowns: zero along a stationary path."""
-        return jax.grad(self.value)(u)
+    def displacements(self, offsets: Float[Array, "nodes d lanes"]) -> Float[Array, "unknowns d lanes"]:
+        """The unknowns of paths given by their nodes relative to the first: the inverse of `offsets`."""
+        return (offsets - self._straight(offsets.dtype))[1:-1]
 
-    def expand(self, u: Float[Array, "unknowns d"]) -> Expansion:
-        """Value, gradient and second derivatives in one pass over the Gauss points."""
-        d = self.q0.shape[0]
-        discrete = DiscreteLagrangian(self.lagrangian, self.basis)
-        start_times = self.t0 + self.step * jnp.arange(self.elements, dtype=u.dtype)
-        local = by_element(self.offsets(u), self.degree)
-        times, points, velocities = jax.vmap(lambda t, o: discrete.points(t, self.step, self.q0, o))(start_times, local)
+    def values(self, u: Float[Array, "unknowns d lanes"]) -> Float[Array, " lanes"]:
+        """The actions S(u), shape (lanes,)."""
+        return self._integral(self._at_points(lambda lagrangian, t, z: lagrangian(t, z[0], z[1]), u))
 
-        def at_point(t, q, v):
-            def lagrangian(z):
-                return self.lagrangian(t, z[0], z[1])
+    def gradient(self, u: Float[Array, "unknowns d lanes"]) -> Float[Array, "unknowns d lanes"]:
+        """The derivative of the actions in their unknowns: zero along a stationary path."""
+        return self.values_and_gradient(u)[1]
 
-            z = jnp.stack([q, v])
-            value, slope = jax.value_and_grad(lagrangian)(z)
-            return value, slope, jax.jacfwd(jax.grad(lagrangian))(z)
+    def values_and_gradient(self, u: Float[Array, "unknowns d lanes"]):
+        """The actions and their derivative, of which each lane has its own."""
 
-        flat = [x.reshape(-1, *x.shape[2:]) for x in (times, points, velocities)]
-        values, slopes, hessians = jax.vmap(at_point)(*flat)
-        shape = times.shape
-        values, slopes = values.reshape(shape), slopes.reshape(*shape, 2, d)
-        weights = self.step * jnp.asarray(self.basis.weights, u.dtype)
-        local_gradient = jnp.einsum("g,gxa,egxi->eai", weights, self._test_functions(u.dtype), slopes)
-        return Expansion(
-            jnp.sum(values @ weights),
-            jnp.sum(jnp.abs(values) @ jnp.abs(weights)),
-            _at_unknowns(local_gradient),
-            hessians.reshape(*shape, 2, d, 2, d),
-        )
+        def total(u):
+            values = self.values(u)
+            return jnp.sum(values), values
 
-    def assemble(self, matrices: Float[Array, "elements points two d two d"]) -> Float[Array, "elements n d n d"]:
-        """Element matrices from (q, v) matrices at the Gauss points."""
-        weights = self.step * jnp.asarray(self.basis.weights, matrices.dtype)
-        functions = self._test_functions(matrices.dtype)
-        weighted = functions * weights[:, None, None]
-        return jnp.einsum("gxa,egxiyj,gyb->eaibj", weighted, matrices, functions)
+        gradient, values = jax.grad(total, has_aux=True)(u)
+        return values, gradient
 
-    def quadratic(self, matrices: Float[Array, "elements points two d two d"], u: Float[Array, "unknowns d"]):
-        """The quadratic form of assembled (q, v) matrices at displacements `u`, shape ()."""
-        local = by_element(jnp.pad(u, ((1, 1), (0, 0))), self.degree)
-        weights = self.step * jnp.asarray(self.basis.weights, u.dtype)
-        states = jnp.einsum("gxa,eai->egxi", self._test_functions(u.dtype), local)
-        return jnp.einsum("g,egxi,egxiyj,egyj->", weights, states, matrices, states)
+    def expand(self, u: Float[Array, "unknowns d lanes"]) -> Expansion:
+        """Values, gradients and second derivatives in one pass over the Gauss points."""
 
-    def _test_functions(self, dtype):
-        """The basis and its time derivative at the Gauss points, shape (m, 2, p + 1)."""
-        values, slopes = (jnp.asarray(x, dtype) for x in (self.basis.values, self.basis.derivatives))
-        return jnp.stack([values, slopes / self.step], axis=1)
+        def at_point(lagrangian, t, z):
+            def value_and_slope(z):
+                value, slope = jax.value_and_grad(lambda z: lagrangian(t, z[0], z[1]))(z)
+                return slope, value
+
+            slope, tangent_map, value = jax.linearize(value_and_slope, z, has_aux=True)
+            directions = jnp.eye(z.size, dtype=z.dtype).reshape(-1, *z.shape)
+            return value, slope, jax.vmap(tangent_map)(directions).reshape(*z.shape, *z.shape)
+
+        values, slopes, hessians = self._at_points(at_point, u)
+        weighted = self._scaled(slopes, 2) * self._units(slopes.dtype)[:, None, None, None, :]
+        rows = jnp.moveaxis(weighted, 2, 0).reshape(-1, self.d * slopes.shape[3] * slopes.shape[4])
+        local = _constant_product(_tested(self.basis), rows).reshape(-1, *slopes.shape[1:2], *slopes.shape[3:])
+        return Expansion(self._integral(values), self._integral(jnp.abs(values)), _at_unknowns(local), hessians)
+
+    def assemble(self, hessians: Float[Array, "two d two d points elements lanes"]):
+        """Element matrices (m, m, E, lanes) of `CondensedElements` from (q, v) matrices at the Gauss points."""
+        count, lanes = hessians.shape[-2:]
+        units = self._units(hessians.dtype)
+        weighted = self._scaled(hessians, 4) * (units[:, None] * units[None])[:, None, :, None, None, None, :]
+        rows = jnp.transpose(weighted, (4, 0, 2, 1, 3, 5, 6)).reshape(-1, self.d**2 * count * lanes)
+        nodes, d = self.degree + 1, self.d
+        blocks = _constant_product(_twice_tested(self.basis), rows).reshape(nodes, nodes, d, d, count, lanes)
+        return jnp.swapaxes(blocks, 1, 2).reshape(nodes * d, nodes * d, count, lanes)
+
+    def quadratic(self, hessians: Float[Array, "two d two d points elements lanes"], u) -> Float[Array, " lanes"]:
+        """The quadratic form of assembled (q, v) matrices at displacements `u`, shape (lanes,)."""
+        states = self._states(jnp.pad(u, ((1, 1), (0, 0), (0, 0))))
+        curved = jnp.sum(hessians * states[None, None], axis=(2, 3))
+        return self._integral(jnp.sum(states * curved, axis=(0, 1)))
+
+    def _common(self, leaves):
+        """Which arrays of the Lagrangian all lanes share."""
+        return (True,) * len(leaves) if self.shared is None else self.shared
+
+    def _straight(self, dtype):
+        fractions = jnp.asarray(nodal_fractions(self.elements, self.degree), dtype)
+        return fractions[:, None, None] * self.chord[None]
+
+    def _states(self, offsets):
+        """Positions relative to the first node, and velocities, at the Gauss points: (2, d, points, E, lanes)."""
+        local = offsets[_node_numbers(self.elements, self.degree)]
+        count, d, lanes = local.shape[1:]
+        flat = _constant_product(_states(self.basis), local.reshape(local.shape[0], -1))
+        states = jnp.moveaxis(flat.reshape(-1, 2, count, d, lanes), (1, 3), (0, 1))
+        return states * self._units(states.dtype)[:, None, None, None, :]
+
+    def _units(self, dtype):
+        """What turns derivatives in the element's own time into (q, v): 1 and 1 / h, shape (2, lanes)."""
+        return jnp.stack([jnp.ones_like(self.t0), self.elements / self.duration]).astype(dtype)
+
+    def _at_points(self, function, u):
+        """`function(lagrangian, t, (q, v))` at every Gauss point of every lane: axes (..., points, E, lanes)."""
+        states = self._states(self.offsets(u))
+        states = states.at[0].add(self.q0[:, None, None, :])
+        points, count, lanes = states.shape[2:]
+        step = self.duration / self.elements
+        places = jnp.arange(count, dtype=u.dtype)[None] + jnp.asarray(self.basis.abscissae, u.dtype)[:, None]
+        times = self.t0[None] + step[None] * places.reshape(-1, 1)
+        arrays, rest = eqx.partition(self.lagrangian, eqx.is_array)
+        leaves, treedef = jax.tree_util.tree_flatten(arrays)
+
+        def one(leaves, t, z):
+            return function(eqx.combine(jax.tree_util.tree_unflatten(treedef, leaves), rest), t, z)
+
+        axes = [None if common else 0 for common in self._common(leaves)]
+        in_lane = jax.vmap(one, (None, 0, -1), -1)
+        results = jax.vmap(in_lane, (axes, -1, -1), -1)(leaves, times, states.reshape(2, self.d, -1, lanes))
+        return jax.tree_util.tree_map(lambda x: x.reshape(*x.shape[:-2], points, count, lanes), results)
+
+    def _scaled(self, values, leading: int):
+        """Values at the Gauss points times the weights of the rule."""
+        step = (self.duration / self.elements)[None, None]
+        weights = jnp.asarray(self.basis.weights, values.dtype)[:, None, None] * step
+        return values * jnp.expand_dims(weights, tuple(range(leading)))
+
+    def _integral(self, values):
+        """The integral over time of values at the Gauss points, shape (lanes,)."""
+        return jnp.sum(self._scaled(values, 0), axis=(0, 1))
 
 
-def _at_unknowns(local: Float[Array, "elements nodes d"]) -> Float[Array, "unknowns d"]:
-    """Contributions of the elements summed at the nodes between the ends: the transpose of `by_element`."""
-    d = local.shape[2]
-    degree = local.shape[1] - 1
-    summed = local[:, :-1].at[1:, 0].add(local[:-1, -1])
-    return summed.reshape(local.shape[0] * degree, d)[1:]
+def transferred(offsets: Float[Array, "nodes d lanes"], old: tuple[int, int], new: tuple[int, int]):
+    """The nodes of the same paths on another mesh, each given as `(elements, degree)`."""
+    if old == new:
+        return offsets
+    matrix = _interpolation(old, new)
+    return _constant_product(matrix, offsets.reshape(offsets.shape[0], -1)).reshape(-1, *offsets.shape[1:])
+
+
+def _interpolation(old, new) -> np.ndarray:
+    """The matrix from the nodes of one mesh to those of another."""
+    elements, degree = old
+    places = nodal_fractions(*new) * elements
+    element = np.clip(np.floor(places), 0, elements - 1).astype(int)
+    matrix = np.zeros((places.size, elements * degree + 1))
+    columns = element[:, None] * degree + np.arange(degree + 1)
+    np.put_along_axis(matrix, columns, element_basis(degree).at(places - element), axis=1)
+    return matrix
+
+
+def _node_order(degree: int) -> list[int]:
+    """The nodes of an element as `CondensedElements` takes them: the interior, then the left and right vertices."""
+    return [*range(1, degree), 0, degree]
+
+
+def _node_numbers(elements: int, degree: int) -> np.ndarray:
+    """The numbers of the nodes of each element in that order, shape (p + 1, E)."""
+    return np.array(_node_order(degree))[:, None] + degree * np.arange(elements)[None]
+
+
+def _test_functions(basis: ElementBasis) -> np.ndarray:
+    """The basis and its derivative at the Gauss points, shape (points, 2, p + 1), nodes in that order."""
+    return np.stack([basis.values, basis.derivatives], axis=1)[..., _node_order(basis.degree)]
+
+
+def _states(basis) -> np.ndarray:
+    """From nodes to positions and velocities at the Gauss points, shape (points 2, p + 1)."""
+    functions = _test_functions(basis)
+    return functions.reshape(-1, functions.shape[2])
+
+
+def _tested(basis) -> np.ndarray:
+    """From weighted slopes at the Gauss points to nodes, shape (p + 1, points 2)."""
+    return _states(basis).T
+
+
+def _twice_tested(basis) -> np.ndarray:
+    """From weighted (q, v) matrices at the Gauss points to pairs of nodes, shape ((p + 1)^2, points 4)."""
+    functions = _test_functions(basis)
+    pairs = np.einsum("gxa,gyb->abgxy", functions, functions)
+    return pairs.reshape(functions.shape[2] ** 2, -1)
+
+
+def _constant_product(matrix: np.ndarray, columns):
+    return jnp.matmul(jnp.asarray(matrix, columns.dtype), columns, precision=lax.Precision.HIGHEST)
+
+
+def _at_unknowns(local: Float[Array, "nodes d elements lanes"]) -> Float[Array, "unknowns d lanes"]:
+    """Contributions of the elements summed at the nodes between the ends."""
+    degree = local.shape[0] - 1
+    inner, left, right = local[: degree - 1], local[-2], local[-1]
+    vertex = jnp.concatenate([right[:, :-1] + left[:, 1:], right[:, -1:]], axis=1)
+    summed = jnp.moveaxis(jnp.concatenate([inner, vertex[None]]), 2, 0)
+    return summed.reshape(-1, local.shape[1], local.shape[3])[:-1]

@@ -1,16 +1,29 @@
 """Geodesics: paths of least energy of a metric, their lengths, and the exponential and logarithm maps."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from fimlag._flat import flatten
-from fimlag._results import RESULTS
+from fimlag._charts import AbstractChart, IdentityChart
+from fimlag._flat import Structure, flatten
+from fimlag._linear import solve
+from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, MetricFn
-from fimlag.geometry import as_metric
+from fimlag.geometry import AbstractMetric, as_metric
 from fimlag.integrators import GaussLegendre, integrate
-from fimlag.mechanics import NaturalLagrangian, energy
-from fimlag.paths._least_action import LeastActionSolution, least_action_path
+from fimlag.mechanics import NaturalLagrangian, energy, mass_matrix
+from fimlag.mechanics._lagrangian import FlatLagrangian, InChart
+from fimlag.paths._discrete_action import DiscreteAction
+from fimlag.paths._least_action import LeastActionSolution, solve_in_chart
+from fimlag.paths._path import Path
+from fimlag.paths._refinement import Meshes
+
+MESHES = (4, 32)
+"""Elements enough for most geodesics, and for those of a length of 60."""
 
 
 def geodesic(
@@ -18,19 +31,22 @@ def geodesic(
     q0: Coordinates,
     q1: Coordinates,
     *,
-    elements: int = 8,
+    elements: int | Sequence[int] = MESHES,
     degree: int = 8,
     guess=None,
     stationary: bool = False,
     rtol: float | None = None,
-    max_iterations: int = 64,
+    max_iterations: int = 256,
     throw: bool = True,
 ) -> LeastActionSolution:
     r"""The geodesic between two points, at constant speed on [0, 1].
 
     $$\min_{q(0) = q_0,\ q(1) = q_1} \tfrac12 \int_0^1 g_{ij}(q)\, \dot q^i \dot q^j\, dt = \tfrac12 d(q_0, q_1)^2$$
 
-    **Arguments:** `metric`: any callable `q -> (d, d)`; `q0`, `q1`: the ends; the rest as for `least_action_path`.
+    It is sought in the free coordinates of the metric's chart, where it has one, so that it never leaves the domain.
+
+    **Arguments:** `metric`: any callable `q -> (d, d)`; `q0`, `q1`: the ends; the rest as for `least_action_path`. The
+    second number of elements resolves lengths of 60 in a hyperbolic plane, and is used where the first fails.
 
     **Returns:** a `LeastActionSolution`, whose action is half the squared length. Morse index 0 says that the path is
     shortest among its neighbours.
@@ -48,34 +64,32 @@ def geodesic(
 
     ```
     """
-    return least_action_path(
-        NaturalLagrangian(as_metric(metric)),
-        q0,
-        q1,
-        elements=elements,
-        degree=degree,
-        guess=guess,
-        stationary=stationary,
-        rtol=rtol,
-        max_iterations=max_iterations,
-        throw=throw,
-    )
+    metric = as_metric(metric)
+    meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations)
+    solution = solve_in_chart(NaturalLagrangian(metric), metric.chart, q0, q1, 0.0, 1.0, guess, meshes)
+    return raise_unless_successful(solution, throw)
 
 
 def distance(
-    metric: MetricFn, q0: Coordinates, q1: Coordinates, *, elements: int = 8, degree: int = 8
+    metric: MetricFn,
+    q0: Coordinates,
+    q1: Coordinates,
+    *,
+    elements: int | Sequence[int] = MESHES,
+    degree: int = 8,
 ) -> Float[Array, ""]:
     r"""The geodesic distance between two points.
 
     $$d(q_0, q_1) = \min \int_0^1 \sqrt{g_{ij}(q)\, \dot q^i \dot q^j}\, dt$$
 
+    The closed form is taken where the metric knows one, as the Fisher metric of a family may.
+
     **Arguments:** `metric`: any callable `q -> (d, d)`; `q0`, `q1`: the points; `elements`, `degree`: the
-    discretisation of the path.
+    discretisation of the path, as for `geodesic`.
 
     **Returns:** a length, shape (): the Fisher-Rao distance (in standard deviations) for a Fisher metric. NaN where no
-    minimum was found, or the elements resolve its square no better than to eps^0.4 (5e-7 in double precision);
-    `geodesic(..., throw=False)` tells why, and how accurate it is. Its gradient at coincident
-    points is 0.
+    minimum was found, or the elements resolve its square no better than to eps^0.4 (5e-7 in double precision):
+    `distance_estimate` tells why, and how accurate it is. Its gradient at coincident points is 0.
 
     **Raises:** `ValueError` for points of different structure.
 
@@ -89,17 +103,99 @@ def distance(
 
     ```
     """
-    solution = geodesic(metric, q0, q1, elements=elements, degree=degree, throw=False)
+    estimate = distance_estimate(metric, q0, q1, elements=elements, degree=degree, throw=False)
+    return jnp.where(estimate.succeeded, estimate.value, jnp.nan)
+
+
+class DistanceEstimate(AbstractSolution):
+    """A distance, and what is known of it.
+
+    **Attributes:** `value`: the length, shape (); `error_estimate`: of the length, 0 for a closed form; `morse_index`:
+    0 where the geodesic is shortest among its neighbours; `iterations`: Newton steps; `route`: "closed form" or
+    "geodesic"; `result`: a `RESULTS` member.
+    """
+
+    value: Float[Array, ""]
+    error_estimate: Float[Array, ""]
+    morse_index: Int[Array, ""]
+    iterations: Int[Array, ""]
+    route: str = eqx.field(static=True)
+    result: RESULTS
+
+
+def distance_estimate(
+    metric: MetricFn,
+    q0: Coordinates,
+    q1: Coordinates,
+    *,
+    elements: int | Sequence[int] = MESHES,
+    degree: int = 8,
+    throw: bool = True,
+) -> DistanceEstimate:
+    r"""The geodesic distance with its error estimate, Morse index, route and result.
+
+    $$d = \sqrt{2 S}, \qquad \delta d = \delta S / d$$
+
+    **Arguments:** as for `distance`; `throw`: whether a failure raises.
+
+    **Returns:** a `DistanceEstimate`.
+
+    **Raises:** with `throw`, as `least_action_path`, and `nonfinite` for a closed form at a point outside the domain.
+
+    **Reference:** Rao (1945); Atkinson & Mitchell (1981).
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> estimate = fl.distance_estimate(fl.FisherMetric(fl.families.Poisson()), jnp.array([1.0]), jnp.array([4.0]))
+    >>> float(estimate.value), estimate.route
+    (2.0, 'closed form')
+
+    ```
+    """
+    metric = as_metric(metric)
+    closed = getattr(metric, "closed_distance", None)
+    if closed is not None:
+        estimate = _of_closed_form(closed(q0, q1))
+    else:
+        estimate = _of_geodesic(geodesic(metric, q0, q1, elements=elements, degree=degree, throw=False))
+    return raise_unless_successful(estimate, throw)
+
+
+def _of_closed_form(length) -> DistanceEstimate:
+    zero, none = jnp.zeros_like(length), jnp.zeros(length.shape, int)
+    result = first_failure((~jnp.isfinite(length), RESULTS.nonfinite))
+    return DistanceEstimate(
+        value=length, error_estimate=zero, morse_index=none, iterations=none, route="closed form", result=result
+    )
+
+
+def _of_geodesic(solution: LeastActionSolution) -> DistanceEstimate:
     squared = 2 * solution.action
     positive = squared > 0
     length = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
-    return jnp.where(solution.result == RESULTS.successful, length, jnp.nan)
+    error = jnp.where(positive, solution.error_estimate / jnp.where(positive, length, 1.0), 0.0)
+    return DistanceEstimate(
+        value=length,
+        error_estimate=jax.lax.stop_gradient(error),
+        morse_index=solution.morse_index,
+        iterations=solution.iterations,
+        route="geodesic",
+        result=solution.result,
+    )
 
 
-def log_map(metric: MetricFn, q0: Coordinates, q1: Coordinates, *, elements: int = 8, degree: int = 8):
+def log_map(
+    metric: MetricFn,
+    q0: Coordinates,
+    q1: Coordinates,
+    *,
+    elements: int | Sequence[int] = MESHES,
+    degree: int = 8,
+):
     r"""The initial velocity of the geodesic from one point to another: the inverse of `exp_map`.
 
-    $$\log_{q_0}(q_1) = \dot q(0), \qquad |\log_{q_0}(q_1)|_g = d(q_0, q_1)$$
+    $$\log_{q_0}(q_1) = \dot q(0) = -\tfrac12\, g^{-1} \nabla_{q_0} d(q_0, q_1)^2, \qquad
+    |\log_{q_0}(q_1)|_g = d(q_0, q_1)$$
 
     **Arguments:** as for `distance`.
 
@@ -107,9 +203,40 @@ def log_map(metric: MetricFn, q0: Coordinates, q1: Coordinates, *, elements: int
 
     **Reference:** do Carmo (1992), ch. 3, sec. 2.
     """
+    metric = as_metric(metric)
     solution = geodesic(metric, q0, q1, elements=elements, degree=degree, throw=False)
-    velocity = solution.path.velocity(solution.path.t0)
-    return _nan_where(solution.result != RESULTS.successful, velocity)
+    return _nan_where(solution.result != RESULTS.successful, _first_velocity(metric, solution.path))
+
+
+@eqx.filter_jit
+def _first_velocity(metric: AbstractMetric, path: Path):
+    """The velocity at the start of a geodesic that its first momentum has."""
+    chart, free = _in_free_coordinates(metric, path.structure)
+    rate = solve(mass_matrix(free, 0.0, path.start, path.start), _first_momentum(free, path))
+    return path.structure.unflatten(jax.jvp(chart.point, (path.start,), (rate,))[1])
+
+
+def _first_momentum(lagrangian, path: Path) -> Float[Array, " d"]:
+    r"""The momentum at the start of a stationary path, as accurate as its action.
+
+    $$p_0 = -\int_0^1 \Big((1 - t)\, \partial_q L - \partial_v L\Big)\, dt$$
+
+    The velocity of the polynomials is worse by far.
+    """
+    q0, chord, t0, t1 = (x[..., None] for x in (path.start, path.offsets[-1], path.t0, path.t1))
+    problem = DiscreteAction(lagrangian, q0, chord, t0, t1, path.elements, path.degree)
+    u = problem.displacements(path.offsets[..., None])
+
+    def moved(shift):
+        return replace(problem, q0=q0 + shift, chord=chord - shift).values(u)[0]
+
+    return -jax.grad(moved)(jnp.zeros_like(problem.q0))[:, 0]
+
+
+def _in_free_coordinates(metric: AbstractMetric, structure: Structure) -> tuple[AbstractChart, InChart]:
+    """The metric's chart, and its free Lagrangian there."""
+    chart = IdentityChart() if metric.chart is None else metric.chart
+    return chart, InChart(FlatLagrangian(NaturalLagrangian(metric), structure), chart)
 
 
 def exp_map(metric: MetricFn, q: Coordinates, v: Coordinates, *, steps: int = 32):
@@ -117,7 +244,7 @@ def exp_map(metric: MetricFn, q: Coordinates, v: Coordinates, *, steps: int = 32
 
     $$\exp_q(v) = q(1), \qquad \ddot q^k + \Gamma^k_{ij} \dot q^i \dot q^j = 0,\quad q(0) = q,\ \dot q(0) = v$$
 
-    The motion of the free Lagrangian, by Gauss-Legendre collocation of order 8.
+    The motion of the free Lagrangian in the metric's chart, by Gauss-Legendre collocation of order 8.
 
     **Arguments:** `metric`: any callable `q -> (d, d)`; `q`: the point; `v`: a tangent vector in its structure;
     `steps`: the number of time steps.
@@ -136,13 +263,22 @@ def exp_map(metric: MetricFn, q: Coordinates, v: Coordinates, *, steps: int = 32
 
     ```
     """
-    free = NaturalLagrangian(as_metric(metric))
-    flow = integrate(free, q, v, t1=1.0, steps=steps, save_every=steps, method=GaussLegendre(4), throw=False)
-    end, velocity = (jax.tree_util.tree_map(lambda x: x[-1], tree) for tree in (flow.q, flow.v))
-    at_start, at_end = energy(free, 0.0, q, v), energy(free, 0.0, end, velocity)
+    vector, structure = flatten(q, "q")
+    velocity = structure.flatten(v, "v").astype(vector.dtype)
+    return _shot(as_metric(metric), structure, vector, velocity, steps)
+
+
+@eqx.filter_jit
+def _shot(metric: AbstractMetric, structure: Structure, vector, velocity, steps: int):
+    """The end of the geodesic from a flat point and velocity, in the caller's structure."""
+    chart, free = _in_free_coordinates(metric, structure)
+    start, rate = jax.jvp(chart.free, (vector,), (velocity,))
+    flow = integrate(free, start, rate, t1=1.0, steps=steps, save_every=steps, method=GaussLegendre(4), throw=False)
+    end, end_rate = flow.q[-1], flow.v[-1]
+    at_start, at_end = energy(free, 0.0, start, rate), energy(free, 0.0, end, end_rate)
     tolerance = jnp.finfo(at_start.dtype).eps ** 0.4
     lost = ~(jnp.abs(at_end - at_start) <= 2 * tolerance * jnp.abs(at_start))
-    return _nan_where((flow.result != RESULTS.successful) | lost, end)
+    return _nan_where((flow.result != RESULTS.successful) | lost, structure.unflatten(chart.point(end)))
 
 
 def _nan_where(failed, tree):

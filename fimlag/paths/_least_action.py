@@ -1,20 +1,25 @@
 """Paths of least action: the solver's door, its certificate, and its derivative."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from fimlag._charts import AbstractChart, IdentityChart
 from fimlag._flat import Structure, flatten
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
-from fimlag.mechanics._lagrangian import FlatLagrangian
-from fimlag.paths._block_tridiagonal import CondensedElements, invert_symmetric
+from fimlag.mechanics._lagrangian import FlatLagrangian, InChart
+from fimlag.paths._block_tridiagonal import CondensedElements
 from fimlag.paths._discrete_action import DiscreteAction
-from fimlag.paths._newton import NewtonState, make_stationary, minimise
-from fimlag.paths._path import Path, as_path, nodal_fractions, raise_degree
+from fimlag.paths._ensemble import over_members
+from fimlag.paths._path import Path, as_path, nodal_fractions
+from fimlag.paths._refinement import FAILURES, Meshes, solve_on_meshes
 
 
 class LeastActionSolution(AbstractSolution):
@@ -42,7 +47,7 @@ def least_action_path(
     t0: RealScalarLike = 0.0,
     t1: RealScalarLike = 1.0,
     *,
-    elements: int = 8,
+    elements: int | Sequence[int] = 8,
     degree: int = 8,
     guess=None,
     stationary: bool = False,
@@ -64,7 +69,9 @@ def least_action_path(
     - `lagrangian`: a callable `(t, q, v) -> scalar`, twice differentiable in (q, v), written for one point.
     - `q0`, `q1`: the ends, in one structure.
     - `t0`, `t1`: the interval (the user's time unit), t1 > t0.
-    - `elements`, `degree`: the discretisation; their product is the number of polynomial steps.
+    - `elements`, `degree`: the discretisation; their product is the number of polynomial steps. Several numbers of
+      elements are tried in turn, until the error estimate is below eps^0.75 (2e-12 in double precision), or `rtol`;
+      the path is on the last.
     - `guess`: a first path: a `Path`, a callable of time, or nodes at equal intervals stacked on axis 0. None: the
       chord. Its ends are replaced by `q0` and `q1`.
     - `stationary`: False seeks a minimum; True takes undamped Newton steps to the nearest stationary path.
@@ -91,121 +98,91 @@ def least_action_path(
 
     ```
     """
-    if elements * degree < 2 or elements < 1:
-        raise ValueError(
-            f"A path needs a node between its ends: elements={elements}, degree={degree} leave none. Their product "
-            "must be at least 2."
-        )
+    meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations)
+    return raise_unless_successful(solve_in_chart(lagrangian, None, q0, q1, t0, t1, guess, meshes), throw)
+
+
+def solve_in_chart(
+    lagrangian: LagrangianFn,
+    chart: AbstractChart | None,
+    q0: Coordinates,
+    q1: Coordinates,
+    t0,
+    t1,
+    guess,
+    meshes: Meshes,
+) -> LeastActionSolution:
+    """`least_action_path` in the free coordinates of a chart, whose path goes through points of the caller's."""
     start, structure = flatten(q0, "q0")
     end = structure.flatten(q1, "q1")
     dtype = jnp.result_type(start, end)
     start, end, t0, t1 = (jnp.asarray(x, dtype) for x in (start, end, t0, t1))
-    options = _Options(elements, degree, stationary, rtol, max_iterations)
-    solution = _solve(lagrangian, structure, start, end, t0, t1, guess, options)
-    return raise_unless_successful(solution, throw)
-
-
-class _Options(eqx.Module):
-    elements: int = eqx.field(static=True)
-    degree: int = eqx.field(static=True)
-    stationary: bool = eqx.field(static=True)
-    rtol: float | None = eqx.field(static=True)
-    max_iterations: int = eqx.field(static=True)
+    problem = (lagrangian, chart, structure, start, end, t0, t1, guess)
+    if len(meshes.elements) > 1 and not any(isinstance(x, Tracer) for x in jax.tree_util.tree_leaves(problem)):
+        # Where the outcome can be looked at, finer meshes need not even be compiled.
+        solution = _solve(*problem, meshes.first)
+        if solution.succeeded:
+            return solution
+    return _solve(*problem, meshes)
 
 
 @eqx.filter_jit
-def _solve(lagrangian, structure: Structure, q0, q1, t0, t1, guess, options: _Options) -> LeastActionSolution:
-    flat = eqx.filter_closure_convert(FlatLagrangian(lagrangian, structure), t0, q0, q0)
-    problem = DiscreteAction(flat, q0, q1, t0, t1, options.elements, options.degree)
-    fixed = frozen(problem)
-    iterate = make_stationary if options.stationary else minimise
-    state = iterate(fixed, lax.stop_gradient(_first_displacements(problem, guess, structure)), options.max_iterations)
-    u = implicit_root(state.u, problem, gradient=DiscreteAction.gradient, factor=_second_variation)
-    path = Path(t0, t1, q0, problem.offsets(u), options.degree, structure)
-    action = stationary_value(u, problem)
-    morse_index, error, result = _certificate(fixed, state, options)
-    residual = jnp.max(jnp.abs(fixed.gradient(state.u)))
+def _solve(lagrangian, chart, structure: Structure, q0, q1, t0, t1, guess, meshes: Meshes) -> LeastActionSolution:
+    coordinates = IdentityChart() if chart is None else chart
+    flat = InChart(FlatLagrangian(lagrangian, structure), coordinates)
+    start, chord = coordinates.free(q0), coordinates.displacement(q0, q1)
+    flat = eqx.filter_closure_convert(flat, t0, start, start)
+    problem = DiscreteAction(flat, start[:, None], chord[:, None], t0[None], t1[None], meshes.finest, meshes.degree)
+    fixed, guessed = (
+        frozen(problem),
+        lax.stop_gradient(_first_displacements(problem, guess, structure, coordinates, q0)),
+    )
+    found = over_members(lambda problem, u: solve_on_meshes(problem, u, meshes), fixed, guessed)
+    u = implicit_root(found.u, problem, gradient=DiscreteAction.gradient, factor=_second_variation)
+    path = Path(t0, t1, start, problem.offsets(u)[..., 0], meshes.degree, structure, chart)
     return LeastActionSolution(
         path=path,
-        action=action,
-        morse_index=morse_index,
-        residual=residual,
-        error_estimate=error,
-        iterations=state.iterations,
-        result=result,
+        action=stationary_value(found.action[0], u, problem),
+        morse_index=found.morse_index[0],
+        residual=found.residual[0],
+        error_estimate=found.error_estimate[0],
+        iterations=found.iterations[0],
+        result=first_failure(*zip(found.failures[:, 0], FAILURES, strict=True)),
     )
 
 
-def _first_displacements(problem: DiscreteAction, guess, structure: Structure):
+def _first_displacements(problem: DiscreteAction, guess, structure: Structure, chart: AbstractChart, q0):
     """The unknowns of the guess: its nodes' displacements from the chord."""
-    d = problem.q0.shape[0]
-    unknowns = problem.elements * problem.degree - 1
     if guess is None:
-        return jnp.zeros((unknowns, d), problem.q0.dtype)
-    path = as_path(guess, problem.t0, problem.t1, problem.elements, problem.degree)
-    fractions = jnp.asarray(nodal_fractions(problem.elements, problem.degree), problem.q0.dtype)
+        unknowns = problem.elements * problem.degree - 1
+        return jnp.zeros((unknowns, problem.d, 1), q0.dtype)
+    t0, t1 = problem.t0[0], problem.t1[0]
+    path = as_path(guess, t0, t1, problem.elements, problem.degree)
+    fractions = jnp.asarray(nodal_fractions(problem.elements, problem.degree), q0.dtype)
     times = path.t0 + (path.t1 - path.t0) * fractions
-    points = jax.vmap(lambda t: structure.flatten(path(t), "the guess"))(times)
-    return problem.displacements(points.astype(problem.q0.dtype) - problem.q0[None])
+    points = jax.vmap(lambda t: structure.flatten(path(t), "the guess"))(times).astype(q0.dtype)
+    return problem.displacements(jax.vmap(chart.displacement, (None, 0))(q0, points)[..., None])
 
 
-def _certificate(problem: DiscreteAction, state: NewtonState, options: _Options):
-    """Morse index, error estimate and result, from one expansion on elements of one degree more."""
-    finer = DiscreteAction(
-        problem.lagrangian,
-        problem.q0,
-        problem.q1,
-        problem.t0,
-        problem.t1,
-        problem.elements,
-        problem.degree + 1,
-    )
-    expansion = finer.expand(finer.displacements(raise_degree(problem.offsets(state.u), problem.degree, finer.degree)))
-    factor = CondensedElements(finer.assemble(expansion.hessians))
-    morse_index = factor.negative_directions()
-    refined_action = expansion.value - 0.5 * jnp.vdot(expansion.gradient, factor.solve(expansion.gradient))
-
-    action = problem.value(state.u)
-    error = jnp.abs(refined_action - action)
-    quadrature_gap = jnp.abs(expansion.value - action)
-    eps = jnp.finfo(action.dtype).eps
-    tolerance = (eps**0.4 if options.rtol is None else options.rtol) * expansion.scale
-
-    masses = expansion.hessians[:, :, 1, :, 1, :]
-    pivots = jax.vmap(jax.vmap(lambda mass: invert_symmetric(mass)[1]))(masses)
-    finite = jnp.isfinite(expansion.value) & jnp.all(jnp.isfinite(expansion.hessians))
-    seeks_minimum = not options.stationary
-    result = first_failure(
-        (problem.t1 <= problem.t0, RESULTS.empty_interval),
-        (~finite, RESULTS.nonfinite),
-        (seeks_minimum & ~jnp.all(pivots > 0), RESULTS.indefinite_mass),
-        (seeks_minimum & (morse_index != 0), RESULTS.not_a_minimum),
-        (state.failed, RESULTS.stalled),
-        (~state.converged, RESULTS.max_steps_reached),
-        (~(jnp.maximum(error, quadrature_gap) <= tolerance), RESULTS.unresolved),
-    )
-    return morse_index, error, result
-
-
-def _second_variation(problem: DiscreteAction, u: Float[Array, "unknowns d"]):
+def _second_variation(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"]):
     """The solver of linear systems with the second variation of the action at a path."""
-    return CondensedElements(problem.assemble(problem.expand(u).hessians)).solve
+    return CondensedElements(problem.assemble(problem.expand(u).hessians), problem.d).solve
 
 
 @eqx.filter_custom_jvp
-def stationary_value(u: Float[Array, "unknowns d"], problem: DiscreteAction) -> Float[Array, ""]:
+def stationary_value(value, u: Float[Array, "unknowns d lanes"], problem: DiscreteAction) -> Float[Array, ""]:
     r"""The action at a stationary point, whose derivative needs no derivative of the point.
 
     $$\frac{dS}{da} = \partial_a S(u, a) \quad\text{as}\quad \partial_u S = 0$$
     """
-    return problem.value(u)
+    del u, problem
+    return value
 
 
 @stationary_value.def_jvp
 def _stationary_value_jvp(primals, tangents):
-    u, problem = primals
-    _, tangent = tangents
-    value = stationary_value(u, problem)
+    value, u, problem = primals
+    _, _, tangent = tangents
     if not jax.tree_util.tree_leaves(tangent):
         return value, jnp.zeros_like(value)
-    return value, eqx.filter_jvp(lambda varied: varied.value(u), (problem,), (tangent,))[1]
+    return value, eqx.filter_jvp(lambda varied: varied.values(u)[0], (problem,), (tangent,))[1]

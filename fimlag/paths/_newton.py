@@ -1,81 +1,90 @@
-"""Newton's method for stationary paths of a discrete action."""
+"""Newton's method for stationary paths of discrete actions, in all lanes at once."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from fimlag.paths._block_tridiagonal import CondensedElements
+from fimlag.paths._block_tridiagonal import CondensedElements, invert_symmetric, multiply
 from fimlag.paths._discrete_action import DiscreteAction
 
-_STEP_LENGTHS = (2.0, 1.0, 0.5, 0.25, 0.0625)
-_FULL_STEP = 1
+_LENGTHS = (1.0, 2.0, 0.5, 0.25, 0.0625)
+"""Shares of a step, tried in this order: an undamped one that suffices is not bettered."""
+_SIGN_ITERATIONS = 6
+"""Newton-Schulz steps: eigenvalues above 3 % of the largest then count to more than half of their size."""
 _ROUND_OFF = 64
 """Changes of the action below this many units of round-off are noise."""
 
 
 class NewtonState(eqx.Module):
-    """One iterate: the displacements, the damping, and how the iteration stands."""
+    """One iterate of every lane: the displacements, the damping, and how the iteration stands."""
 
-    u: Float[Array, "unknowns d"]
-    damping: Float[Array, ""]
-    iterations: Int[Array, ""]
-    converged: Bool[Array, ""]
-    failed: Bool[Array, ""]
+    u: Float[Array, "unknowns d lanes"]
+    damping: Float[Array, " lanes"]
+    iterations: Int[Array, " lanes"]
+    converged: Bool[Array, " lanes"]
+    failed: Bool[Array, " lanes"]
+
+    @property
+    def finished(self) -> Bool[Array, " lanes"]:
+        """Which lanes need no further step."""
+        return self.converged | self.failed
 
 
-def minimise(problem: DiscreteAction, u: Float[Array, "unknowns d"], max_iterations: int) -> NewtonState:
+def minimise(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"], max_iterations: int) -> NewtonState:
     """Newton's method to a minimum, damped towards a convex model in the norm of path space.
 
-    The model's matrix is `(1 - th) H + th |H| + lam K`, where |H| takes the absolute eigenvalues of the second
-    derivatives of L in (q, v) at each Gauss point, K is the stiffness L_vv, and a single number mu gives
+    The model's matrix is `(1 - th) H + th C + lam K`, where C makes the second derivatives of L in (q, v) positive
+    semidefinite at each Gauss point (`convexified`), K is the stiffness L_vv, and a single number mu gives
     `th = min(mu, 1)`, `lam = max(mu - 1, 0)`. A step is taken only under a positive definite model and a decrease of
     the action; convergence is declared on the decrement of the undamped step alone.
     """
 
     def advance(state: NewtonState) -> NewtonState:
         expansion = problem.expand(state.u)
-        duration = problem.t1 - problem.t0
-        factor = CondensedElements(problem.assemble(_damped(expansion.hessians, state.damping, duration)))
+        factor = CondensedElements(problem.assemble(_damped(expansion.hessians, state.damping)), problem.d)
         step = -factor.solve(expansion.gradient)
         convex = factor.negative_directions() == 0
-        slope = jnp.vdot(expansion.gradient, step)
+        slope = _inner(expansion.gradient, step)
         noise = _ROUND_OFF * jnp.finfo(step.dtype).eps * expansion.scale
         converged = convex & (state.damping == 0) & (-0.5 * slope <= noise)
 
-        lengths = jnp.asarray(_STEP_LENGTHS, step.dtype)
-        trials = lax.map(lambda length: problem.value(state.u + length * step), lengths)
-        enough = jnp.isfinite(trials) & (trials <= expansion.value + 1e-4 * lengths * slope + noise) & convex
-        accepted = jnp.any(enough) | converged
-        best = jnp.argmin(jnp.where(enough, trials, jnp.inf))
-        length = jnp.where(converged, 1.0, lengths[best]).astype(step.dtype)
+        def search(tried):
+            number, lowest, best, _ = tried
+            trial = problem.values(state.u + lengths[number] * step)
+            enough = jnp.isfinite(trial) & (trial <= expansion.value + 1e-4 * lengths[number] * slope + noise) & convex
+            better = enough & (trial < lowest)
+            lowest, best = jnp.where(better, trial, lowest), jnp.where(better, lengths[number], best)
+            settled = state.finished | converged | ~convex | (jnp.isfinite(lowest) & (state.damping == 0))
+            return number + 1, lowest, best, settled
+
+        lengths = jnp.asarray(_LENGTHS, step.dtype)
+        untried = jnp.full_like(slope, jnp.inf)
+        start = (0, untried, jnp.ones_like(slope), state.finished | converged | ~convex)
+        _, lowest, length, _ = lax.while_loop(lambda t: (t[0] < len(_LENGTHS)) & ~jnp.all(t[3]), search, start)
+        accepted = jnp.isfinite(lowest) | converged
         predicted = slope * length + 0.5 * length**2 * problem.quadratic(expansion.hessians, step)
-        agreement = (trials[best] - expansion.value - noise) / (predicted - noise)
+        agreement = (lowest - expansion.value - noise) / (predicted - noise)
         damping = jnp.where(
             accepted,
-            _relaxed(state.damping, best - _FULL_STEP, agreement),
+            _relaxed(state.damping, length, agreement),
             jnp.maximum(3 * state.damping, 0.125),
         )
-        return NewtonState(
-            jnp.where(accepted, state.u + length * step, state.u),
-            damping,
-            state.iterations + 1,
-            converged,
-            ~jnp.isfinite(expansion.value) | ~jnp.all(jnp.isfinite(expansion.gradient)) | (damping > 1e12),
-        )
+        finite = jnp.isfinite(expansion.value) & jnp.all(jnp.isfinite(expansion.gradient), axis=(0, 1))
+        moved = state.u + jnp.where(accepted, length, 0.0)[None, None] * step
+        return NewtonState(moved, damping, state.iterations + 1, converged, ~finite | (damping > 1e12))
 
     return _iterate(advance, u, max_iterations)
 
 
-def make_stationary(problem: DiscreteAction, u: Float[Array, "unknowns d"], max_iterations: int) -> NewtonState:
+def make_stationary(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"], max_iterations: int) -> NewtonState:
     """Undamped Newton to the nearest stationary path, of any index."""
 
     def advance(state: NewtonState) -> NewtonState:
         expansion = problem.expand(state.u)
-        factor = CondensedElements(problem.assemble(expansion.hessians))
+        factor = CondensedElements(problem.assemble(expansion.hessians), problem.d)
         step = -factor.solve(expansion.gradient)
-        decrement = jnp.abs(jnp.vdot(expansion.gradient, step))
+        decrement = jnp.abs(_inner(expansion.gradient, step))
         kinetic = jnp.abs(problem.quadratic(stiffness(expansion.hessians), step))
         tolerance = _ROUND_OFF * jnp.finfo(step.dtype).eps * expansion.scale
         return NewtonState(
@@ -83,51 +92,81 @@ def make_stationary(problem: DiscreteAction, u: Float[Array, "unknowns d"], max_
             state.damping,
             state.iterations + 1,
             0.5 * jnp.maximum(decrement, kinetic) <= tolerance,
-            ~jnp.all(jnp.isfinite(step)),
+            ~jnp.all(jnp.isfinite(step), axis=(0, 1)),
         )
 
     return _iterate(advance, u, max_iterations)
 
 
-def stiffness(hessians: Float[Array, "elements points two d two d"]):
+def stiffness(hessians: Float[Array, "two d two d points elements lanes"]):
     """The L_vv part of (q, v) matrices, the rest zero."""
-    return jnp.zeros_like(hessians).at[:, :, 1, :, 1, :].set(hessians[:, :, 1, :, 1, :])
+    return jnp.zeros_like(hessians).at[1, :, 1].set(hessians[1, :, 1])
+
+
+def convexified(hessians: Float[Array, "two d two d points elements lanes"]):
+    r"""(q, v) matrices with what makes them indefinite turned over, given a positive definite $L_{vv}$.
+
+    $$\begin{pmatrix} |S| + B M^{-1} B^\top & B \\ B^\top & M \end{pmatrix}, \qquad M = L_{vv}, \quad B = L_{qv}, \quad
+    S = L_{qq} - B M^{-1} B^\top$$
+
+    The absolute value is $S\, \mathrm{sign}\, S$ by the Newton-Schulz iteration, stopped early: too small for the
+    least eigenvalues, never negative.
+    """
+    mass, mixed = hessians[1, :, 1], hessians[0, :, 1]
+    through_mass = multiply(mixed, multiply(invert_symmetric(mass)[0], mixed.swapaxes(0, 1)))
+    schur = hessians[0, :, 0] - through_mass
+    size = jnp.sqrt(jnp.sum(schur**2, axis=(0, 1)))
+    sign = schur / jnp.where(size > 0, size, 1.0)[None, None]
+
+    def towards_sign(_, x):
+        return 1.5 * x - 0.5 * multiply(x, multiply(x, x))
+
+    sign = lax.fori_loop(0, _SIGN_ITERATIONS, towards_sign, sign)
+    absolute = multiply(schur, sign)
+    return hessians.at[0, :, 0].set(through_mass + 0.5 * (absolute + absolute.swapaxes(0, 1)))
 
 
 def _iterate(advance, u, max_iterations):
-    start = NewtonState(u, jnp.zeros((), u.dtype), jnp.array(0), jnp.array(False), jnp.array(False))
+    lanes = u.shape[2:]
+    undamped, counted, no = (jnp.zeros(lanes, kind) for kind in (u.dtype, int, bool))
+    start = NewtonState(u, undamped, counted, no, no)
 
     def unfinished(state):
-        return ~state.converged & ~state.failed & (state.iterations < max_iterations)
+        return jnp.any(~state.finished & (state.iterations < max_iterations))
 
-    return lax.while_loop(unfinished, advance, start)
+    def step(state):
+        new = advance(state)
+        done = state.finished
+
+        def kept(old, new):
+            return jnp.where(jnp.reshape(done, (1,) * (old.ndim - 1) + done.shape), old, new)
+
+        return NewtonState(*(kept(getattr(state, name), getattr(new, name)) for name in NewtonState.__annotations__))
+
+    return lax.while_loop(unfinished, step, start)
 
 
-def _relaxed(damping, shortenings, agreement):
+def _inner(a, b):
+    """The inner product of two displacements in every lane."""
+    return jnp.sum(a * b, axis=(0, 1))
+
+
+def _relaxed(damping, length, agreement):
     """The damping after a step: less where the model was good at full length, more where it was poor."""
-    good = (shortenings <= 0) & (agreement > 0.5)
-    poor = (shortenings > 1) | (agreement < 0.1)
+    good = (length >= 1) & (agreement > 0.5)
+    poor = (length < 0.5) | (agreement < 0.1)
     lower = jnp.where(damping <= 0.1, 0.0, damping / 3)
     return jnp.where(good, lower, jnp.where(poor, jnp.maximum(2 * damping, 0.0625), damping))
 
 
-def _damped(hessians, damping, duration):
-    """`(1 - th) H + th |H| + lam K` at every Gauss point."""
+def _damped(hessians, damping):
+    """`(1 - th) H + th C + lam K` at every Gauss point."""
     towards_convex, shift = jnp.minimum(damping, 1.0), jnp.maximum(damping - 1.0, 0.0)
 
     def blend(hessians):
-        convex = jax.vmap(jax.vmap(lambda block: _convexified(block, duration)))(hessians)
-        return (1 - towards_convex) * hessians + towards_convex * convex + shift * stiffness(hessians)
+        lanes = (None,) * (hessians.ndim - 1)
+        turned = towards_convex[lanes] * (convexified(hessians) - hessians)
+        blended = hessians + jnp.where(damping[lanes] > 0, turned, 0.0)
+        return blended + shift[lanes] * stiffness(hessians)
 
-    return lax.cond(damping > 0, blend, lambda hessians: hessians, hessians)
-
-
-def _convexified(block, duration):
-    """A (q, v) matrix with the absolute values of its eigenvalues, a velocity counted per duration."""
-    size = block.shape[1] * 2
-    units = jnp.stack([jnp.ones((), block.dtype), 1 / duration])
-    scaling = jnp.repeat(units, block.shape[1])
-    scaling = jnp.outer(scaling, scaling)
-    eigenvalues, vectors = jnp.linalg.eigh(block.reshape(size, size) * scaling)
-    absolute = jnp.einsum("ij,j,kj->ik", vectors, jnp.abs(eigenvalues), vectors)
-    return (absolute / scaling).reshape(block.shape)
+    return lax.cond(jnp.any(damping > 0), blend, lambda hessians: hessians, hessians)

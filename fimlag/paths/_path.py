@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Inexact
 
+from fimlag._charts import AbstractChart
 from fimlag._flat import Structure, flatten
 from fimlag._types import RealScalarLike
 from fimlag.mechanics._discrete import element_basis
@@ -22,7 +23,8 @@ class Path(eqx.Module):
     structure; outside [t0, t1] they are NaN. `path.nodes` are the (E p + 1, d) nodal points.
 
     **Attributes:** `t0`, `t1`: the ends of the interval; `start`: the first point; `offsets` (E p + 1, d): the nodes
-    relative to it, so that a short path keeps its velocity to full precision; `degree`: p.
+    relative to it, so that a short path keeps its velocity to full precision; `degree`: p; `chart`: where it is not
+    None, `start` and `offsets` are in its free coordinates, of which the points are functions.
     """
 
     t0: Float[Array, ""]
@@ -31,6 +33,7 @@ class Path(eqx.Module):
     offsets: Float[Array, "nodes d"]
     degree: int = eqx.field(static=True)
     structure: Structure = eqx.field(static=True)
+    chart: AbstractChart | None = None
 
     @classmethod
     def from_function(
@@ -85,20 +88,20 @@ class Path(eqx.Module):
     @property
     def nodes(self) -> Float[Array, "nodes d"]:
         """The nodal points, shape (E p + 1, d), flat."""
-        return self.start[None] + self.offsets
-
-    def element_offsets(self) -> Float[Array, "elements nodes d"]:
-        """The offsets grouped by element, shape (E, p + 1, d): neighbours share a node."""
-        return by_element(self.offsets, self.degree)
+        return jax.vmap(self._at)(self.start[None] + self.offsets)
 
     def __call__(self, t: RealScalarLike):
         """The point at time `t`, in the caller's structure."""
-        return self.structure.unflatten(self.start + self._displacement(jnp.asarray(t, self.start.dtype)))
+        return self.structure.unflatten(self._at(self.start + self._displacement(jnp.asarray(t, self.start.dtype))))
 
     def velocity(self, t: RealScalarLike):
         """The time derivative at `t`, in the caller's structure (coordinates per unit of time)."""
         t = jnp.asarray(t, self.start.dtype)
-        return self.structure.unflatten(jax.jvp(self._displacement, (t,), (jnp.ones_like(t),))[1])
+        displacement, rate = jax.jvp(self._displacement, (t,), (jnp.ones_like(t),))
+        return self.structure.unflatten(jax.jvp(self._at, (self.start + displacement,), (rate,))[1])
+
+    def _at(self, coordinates):
+        return coordinates if self.chart is None else self.chart.point(coordinates)
 
     def _displacement(self, t):
         position = (t - self.t0) / (self.t1 - self.t0) * self.elements
@@ -118,20 +121,6 @@ def nodal_fractions(elements: int, degree: int) -> np.ndarray:
         raise ValueError(f"elements and degree must be at least 1, but are {elements} and {degree}.")
     inner = (np.arange(elements)[:, None] + element_basis(degree).nodes[None, :-1]) / elements
     return np.append(inner.ravel(), 1.0)
-
-
-def by_element(nodal: Float[Array, "nodes d"], degree: int) -> Float[Array, "elements local d"]:
-    """Nodal values (E p + 1, d) grouped by element, shape (E, p + 1, d)."""
-    d = nodal.shape[1]
-    left = nodal[:-1].reshape(-1, degree, d)
-    return jnp.concatenate([left, nodal[degree::degree][:, None]], axis=1)
-
-
-def raise_degree(offsets: Float[Array, "nodes d"], degree: int, new_degree: int) -> Float[Array, "finer d"]:
-    """The nodes of the same path on elements of another degree, at least as high."""
-    matrix = jnp.asarray(element_basis(degree).at(element_basis(new_degree).nodes[1:]), offsets.dtype)
-    inner = jnp.einsum("ab,ebd->ead", matrix, by_element(offsets, degree))
-    return jnp.concatenate([offsets[:1], inner.reshape(-1, offsets.shape[1])])
 
 
 def as_path(path, t0: RealScalarLike, t1: RealScalarLike, elements: int, degree: int) -> Path:

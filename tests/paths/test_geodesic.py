@@ -53,7 +53,7 @@ def test_distance_is_the_same_forward_and_backward(solutions):
 def test_newton_needs_few_iterations(solutions):
     iterations = np.asarray(solutions[0].iterations)
     assert np.median(iterations) <= 7
-    assert iterations.max() <= 20
+    assert iterations.max() <= 32  # on both meshes together
 
 
 def test_error_estimate_bounds_the_error_of_the_action(pairs, solutions):
