@@ -16,6 +16,7 @@ from fimlag.information.families._family import (
     absolute,
     as_real,
     at_least,
+    pair,
     positive,
     positives,
     scalar,
@@ -64,6 +65,7 @@ class Gamma(AbstractFamily):
 
     def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
         shape, rate = positives(theta)
+        v = pair(v)
         growth, speed = v / jnp.stack([shape, rate])
         return trigamma_excess(shape) * v[0] ** 2 + shape * (growth - speed) ** 2
 

@@ -129,6 +129,7 @@ class NegativeBinomial(AbstractFamily):
     def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
         r, p = positives(theta)
         q = positive(1.0 - p)
+        v = pair(v)
         return _unshared(r, p, q) * v[0] ** 2 + (jnp.sqrt(r / q) / p * v[1] - jnp.sqrt(q / r) * v[0]) ** 2
 
 
