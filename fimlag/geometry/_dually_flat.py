@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -111,8 +111,8 @@ def m_projection(
     family: ExponentialFamily,
     natural: Coordinates,
     origin: Coordinates,
-    directions: Float[Array, "d k"],
-    guess: Float[Array, " k"] | None = None,
+    directions: ArrayLike,
+    guess: ArrayLike | None = None,
     *,
     throw: bool = True,
 ) -> InformationProjection:
@@ -124,8 +124,8 @@ def m_projection(
     holds: $\mathrm{KL}(p \Vert q) = \mathrm{KL}(p \Vert \hat p) + \mathrm{KL}(\hat p \Vert q)$.
 
     **Arguments:** `family`: an exponential family. `natural`: the parameters projected. `origin`: a member of the
-    submanifold, $\theta_0$. `directions`: B, its k directions as columns, in the order of the flattened parameters.
-    `guess`: u where the solve starts, left out 0. `throw`: raise where it failed.
+    submanifold, $\theta_0$. `directions`: B, its k directions as columns (d, k), in the order of the flattened
+    parameters. `guess`: u where the solve starts, left out 0. `throw`: raise where it failed.
 
     **Returns:** an `InformationProjection`.
 
@@ -158,9 +158,9 @@ def m_projection(
 def e_projection(
     family: ExponentialFamily,
     natural: Coordinates,
-    constraints: Float[Array, "d k"],
-    values: Float[Array, " k"],
-    guess: Float[Array, " k"] | None = None,
+    constraints: ArrayLike,
+    values: ArrayLike,
+    guess: ArrayLike | None = None,
     *,
     throw: bool = True,
 ) -> InformationProjection:
@@ -173,8 +173,8 @@ def e_projection(
     Pythagorean theorem holds: $\mathrm{KL}(q \Vert p) = \mathrm{KL}(q \Vert \hat p) + \mathrm{KL}(\hat p \Vert p)$.
 
     **Arguments:** `family`: an exponential family. `natural`: the parameters projected. `constraints`: C, the k linear
-    functions of the means as columns. `values`: c. `guess`: u where the solve starts, left out 0. `throw`: raise where
-    it failed.
+    functions of the means as columns (d, k). `values`: c, shape (k,). `guess`: u where the solve starts,
+    left out 0. `throw`: raise where it failed.
 
     **Returns:** an `InformationProjection`, whose `coordinates` are the multipliers u.
 

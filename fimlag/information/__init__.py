@@ -5,6 +5,7 @@ from fimlag.information._bounds import (
     cramer_rao_bound as cramer_rao_bound,
     efficient_information as efficient_information,
 )
+from fimlag.information._bregman import bregman_divergence as bregman_divergence
 from fimlag.information._chernoff import (
     chernoff_exponent as chernoff_exponent,
     chernoff_information as chernoff_information,
@@ -102,3 +103,4 @@ from fimlag.information._van_trees import (
     VanTreesBound as VanTreesBound,
     van_trees_bound as van_trees_bound,
 )
+from fimlag.information.families import ExponentialFamily as ExponentialFamily

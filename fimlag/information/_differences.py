@@ -9,32 +9,34 @@ from jax import lax
 from jaxtyping import Array, Float
 
 NEAR = 0.05
-"""Relative difference of two values below which their subtraction loses digits worth saving."""
+"""Relative difference of two log-likelihoods below which their subtraction loses digits worth saving."""
 
 
-def difference(function: Callable, start: Float[Array, " d"], end: Float[Array, " d"]) -> Float[Array, "*shape"]:
-    r"""`function(end) - function(start)`, to all digits also where the two points nearly coincide.
+def difference(function: Callable, start: Float[Array, " d"], end: Float[Array, " d"]) -> Float[Array, ""]:
+    r"""`function(end) - function(start)` of a log-likelihood, to all digits also where the points nearly coincide.
 
     $$f(b) - f(a) = \int_0^1 \partial_{b - a} f(a + t (b - a))\, dt$$
 
     The integral, by three Gauss points, stands where it agrees with the subtraction to within the round-off of the
     latter; elsewhere the points are too far apart for it, and the subtraction loses nothing.
 
-    **Arguments:** `function(vector)`: an array; `start`, `end`: the two points.
+    **Arguments:** `function(vector)`: a scalar in nats; `start`, `end`: the two points.
 
-    **Returns:** the difference, in the function's shape.
+    **Returns:** the difference, shape (); infinite where the function is at one end.
 
     **Reference:** Abramowitz & Stegun (1964), 25.4.30.
     """
     before, after = function(start), function(end)
-    subtracted, grain = after - before, jnp.abs(after) + jnp.abs(before)
-    near = lax.stop_gradient(jnp.all(jnp.abs(subtracted) <= NEAR * grain))
+    subtracted = after - before
+    # A log-likelihood near 0 is a sum of terms that are not: it is known to a fraction of one nat.
+    grain = 1.0 + jnp.abs(after) + jnp.abs(before)
+    near = lax.stop_gradient(jnp.isfinite(subtracted) & (jnp.abs(subtracted) <= NEAR * grain))
     # Far apart, the points between may leave the domain: the derivatives are then taken at the start.
     step = jnp.where(near, end - start, 0.0)
     t, weights = gauss_points(3, start.dtype)
     slopes = jax.vmap(lambda t: jax.jvp(function, (start + t * step,), (step,))[1])(t)
-    integral = jnp.tensordot(weights, slopes, 1)
-    noise = 8.0 * float(jnp.finfo(start.dtype).eps) * grain
+    integral = weights @ slopes
+    noise = 64.0 * float(jnp.finfo(start.dtype).eps) * grain
     agrees = near & lax.stop_gradient(jnp.abs(integral - subtracted) <= noise)
     return jnp.where(agrees, integral, subtracted)
 

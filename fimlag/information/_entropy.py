@@ -7,6 +7,7 @@ from fimlag._types import Coordinates
 from fimlag.information._divergence_estimate import DivergenceEstimate
 from fimlag.information._divergence_parts import concluded_divergence, density_pair, rule_name, sum_over_parts
 from fimlag.information._model import AbstractModel
+from fimlag.information.families._exponential_family import ExponentialFamily
 
 
 def entropy(model: AbstractModel, theta: Coordinates) -> Float[Array, ""]:
@@ -63,6 +64,9 @@ def entropy_estimate(model, theta) -> DivergenceEstimate:
 
 def cross_entropy_estimate(model, theta0, theta1) -> DivergenceEstimate:
     def of_density(density, theta0, theta1):
+        closed = density.closed_cross_entropy(theta0, theta1) if isinstance(density, ExponentialFamily) else None
+        if closed is not None:
+            return closed
         pair = density_pair(density, theta0, theta1)
         sums = pair.sums(lambda log_ratio, base: (-(log_ratio + base), jnp.ones_like(base)))
         code_length, mass = sums.mean
