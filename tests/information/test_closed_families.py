@@ -266,7 +266,6 @@ def test_shapes_and_options_are_checked():
         ("lower", lambda: families.Pareto(0.0)),
         ("upper", lambda: families.PowerFunction(-1.0)),
         ("at least 1", lambda: families.Erlang(0)),
-        ("two parameters", lambda: families.Gamma().quadratic(jnp.ones(2), jnp.ones(3))),
         ("r must", lambda: families.Pascal(0.0)),
         ("dof", lambda: families.StudentTLocationScale(np.inf)),
         ("time", lambda: families.CensoredExponential(np.inf)),
