@@ -29,7 +29,7 @@ def amari_chentsov(model: AbstractModel, theta: Coordinates) -> Float[Array, "d 
 
     **Raises:** `ValueError` where a family whose generic route draws samples has no key.
 
-    **Reference:** Amari & Nagaoka (2000), eq. 2.23; Chentsov (1982), theorem 12.2.
+    **Reference:** Amari & Nagaoka (2000), section 2.3; Chentsov (1982).
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -67,7 +67,7 @@ def alpha_christoffel(model: AbstractModel, theta: Coordinates, alpha: RealScala
     **Raises:** `TypeError` for a plain `MonteCarlo` rule, as `FisherMetric`; `ValueError` for an alpha that is not one
     number.
 
-    **Reference:** Amari & Nagaoka (2000), eq. 2.22 and 2.24.
+    **Reference:** Amari & Nagaoka (2000), section 2.3.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -100,7 +100,7 @@ def alpha_acceleration(
 
     **Raises:** `TypeError` as `alpha_christoffel`, `ValueError` where theta and v differ in structure.
 
-    **Reference:** Amari & Nagaoka (2000), eq. 1.32 and 2.24.
+    **Reference:** Amari & Nagaoka (2000), sections 1.6 and 2.3.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -131,7 +131,7 @@ def alpha_curvature(model: AbstractModel, theta: Coordinates, alpha: RealScalarL
 
     **Raises:** as `alpha_christoffel`.
 
-    **Reference:** Amari & Nagaoka (2000), eq. 1.36 and theorem 3.2; Lauritzen (1987), section 4.
+    **Reference:** Amari & Nagaoka (2000), section 3.1; Lauritzen (1987), section 4.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl

@@ -119,7 +119,7 @@ class DampedMetric(AbstractMetric):
 
     **Raises:** `ValueError` for an array of more than two axes or a matrix that is not square.
 
-    **Reference:** Levenberg (1944); Transtrum, Machta & Sethna (2011), section VII.
+    **Reference:** Levenberg (1944); Transtrum, Machta & Sethna (2011).
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl

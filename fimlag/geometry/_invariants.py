@@ -49,7 +49,7 @@ def weyl_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, "d d d d"]:
 
     **Raises:** `ValueError` for fewer than three coordinates, where it is not defined.
 
-    **Reference:** Misner, Thorne & Wheeler (1973), eq. 13.50; Besse (1987), definition 1.115.
+    **Reference:** Misner, Thorne & Wheeler (1973), eq. 13.50; Besse (1987), section 1.G.
     """
     flat, q = flat_metric(metric, q)
     if q.size < 3:

@@ -29,7 +29,7 @@ def statistical_curvature(model: AbstractModel, theta: Coordinates) -> Float[Arr
 
     **Raises:** `ValueError` for more parameters.
 
-    **Reference:** Efron (1975), eq. 3.8.
+    **Reference:** Efron (1975), section 3.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl

@@ -249,7 +249,7 @@ def test_curvature_of_a_translation_of_student():
         return fl.statistical_curvature(fl.StatisticalModel(log_likelihood, rule), 0.7) ** 2
 
     f = np.array([1.0, 3.0, 8.0])
-    # Efron (1975), section 4: 5/2 for Cauchy.
+    # Efron (1975): 5/2 for Cauchy.
     expected = 6 * (3 * f**2 + 18 * f + 19) / (f * (f + 1) * (f + 5) * (f + 7))
     np.testing.assert_allclose(squared(f, np.array([1.3, 0.2, 1.0])), expected, rtol=1e-12)
     assert expected[0] == 2.5

@@ -47,7 +47,7 @@ def test_schwarzschild_has_the_published_symbols():
     expected[2, 1, 2] = expected[2, 2, 1] = expected[3, 1, 3] = expected[3, 3, 1] = 1 / RADIUS
     expected[2, 3, 3] = -np.sin(ANGLE) * np.cos(ANGLE)
     expected[3, 2, 3] = expected[3, 3, 2] = 1 / np.tan(ANGLE)
-    # Misner, Thorne & Wheeler (1973), eq. 31.4; round-off of entries up to 6.
+    # Misner, Thorne & Wheeler (1973), chapter 31; round-off of entries up to 6.
     np.testing.assert_allclose(tensors(POINT)["symbols"], expected, atol=1e-14)
 
 
