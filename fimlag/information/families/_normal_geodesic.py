@@ -22,7 +22,7 @@ def carried(
 
     **Returns:** both, NaN where the speed, which a geodesic keeps, changed by more than eps^0.4 relative.
 
-    **Reference:** Eriksen (1987), theorem 1; Calvo & Oller (1991), theorem 3.1.
+    **Reference:** Eriksen (1987); Calvo & Oller (1991).
     """
     d, dtype = mean_velocity.shape[0], mean_velocity.dtype
 

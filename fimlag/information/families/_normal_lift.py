@@ -36,7 +36,7 @@ class Relative(eqx.Module):
 
         with the mean z and any skew-symmetric A, the `twist`; J exchanges the outer blocks.
 
-        **Reference:** Eriksen (1987), section 2; Kobayashi (2023), section 2.
+        **Reference:** Eriksen (1987); Kobayashi (2023).
         """
         d = self.mean.shape[0]
         rest = self.inverse.T
@@ -53,6 +53,23 @@ class Relative(eqx.Module):
         excess = jnp.block([[-rest @ self.excess.T, top], [below, side_excess]])
         exchange = np.r_[d + 1 : 2 * d + 1, d, :d]
         return whole, excess, whole.T[exchange][:, exchange]
+
+
+def turned(end: Relative) -> tuple[Relative, Float[Array, "d d"]]:
+    """The distribution with its mean turned to the first axis, and the reflection that turns it.
+
+    Means far apart fill the lift with great numbers, which on one axis leave the digits of the others alone.
+    """
+    mean = lax.stop_gradient(end.mean)
+    first = jnp.zeros_like(mean).at[0].set(jnp.where(mean[0] < 0.0, 1.0, -1.0) * jnp.linalg.norm(mean))
+    normal, identity = mean - first, jnp.eye(mean.shape[0], dtype=mean.dtype)
+    square = jnp.sum(normal**2)
+    scale = jnp.where(square > 0.0, 2.0 / jnp.where(square > 0.0, square, 1.0), 0.0)
+    reflection = identity - scale * jnp.outer(normal, normal)
+    matrices = [reflection @ matrix @ reflection for matrix in (end.factor, end.excess, end.inverse)]
+    # Its other entries are zero but for round-off, though not their derivatives.
+    image = reflection @ end.mean
+    return Relative(image - lax.stop_gradient(image) + first, *matrices), reflection
 
 
 class _Class(NamedTuple):
@@ -82,7 +99,6 @@ class _Class(NamedTuple):
         return 0.5 * (corner - corner.T)[np.tril_indices(d, -1)]
 
 
-@jax.custom_jvp
 def lifted_square(end: Relative) -> Float[Array, ""]:
     r"""The squared Fisher-Rao distance of N(0, I) from a normal distribution, by its nearest lift.
 
@@ -94,13 +110,18 @@ def lifted_square(end: Relative) -> Float[Array, ""]:
 
     **Returns:** the square, NaN where Newton's method or the digits did not suffice.
 
-    **Reference:** Eriksen (1987), section 3; Kobayashi (2023), theorem 1.1; O'Neill (1966) for submersions.
+    **Reference:** Eriksen (1987) and Kobayashi (2023) for the lift; O'Neill (1966) for submersions.
     """
+    return _nearest_square(turned(end)[0])
+
+
+@jax.custom_jvp
+def _nearest_square(end):
     return 0.25 * jnp.sum(_nearest(end)[1] ** 2)
 
 
-@lifted_square.defjvp
-def _lifted_square_jvp(primals, tangents):
+@_nearest_square.defjvp
+def _nearest_square_jvp(primals, tangents):
     """At the minimum the twist may be held fixed."""
     (end,), (change,) = primals, tangents
     twist, logarithm = _nearest(end)
@@ -111,13 +132,14 @@ def _lifted_square_jvp(primals, tangents):
 def lifted_logarithm(end: Relative) -> tuple[Float[Array, " d"], Float[Array, "d d"]]:
     """The velocity at N(0, I) of the geodesic to a normal distribution: of its mean, and of its covariance."""
     d = end.mean.shape[0]
+    end, reflection = turned(end)
     _, logarithm = _nearest(end)
-    return logarithm[:d, d], logarithm[d + 1 :, d + 1 :]
+    return reflection @ logarithm[:d, d], reflection @ logarithm[d + 1 :, d + 1 :] @ reflection
 
 
 def straight_square(end: Relative) -> Float[Array, ""]:
     """The squared distance of the lift without twist: not less than that of the nearest one."""
-    return 0.5 * log_square(*end.lift(jnp.zeros_like(end.factor)))
+    return 0.5 * log_square(*turned(end)[0].lift(jnp.zeros_like(end.factor)))
 
 
 def _nearest(end: Relative) -> tuple[Float[Array, "d d"], Float[Array, "k k"]]:

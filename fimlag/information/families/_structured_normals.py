@@ -27,7 +27,7 @@ class IsotropicNormal(AbstractNormalVector):
 
     **Raises:** `ValueError` for a length below 1, or theta or an outcome of another length.
 
-    **Reference:** Pinele, Strapasson & Costa (2020), section 3.1 (round Gaussian distributions).
+    **Reference:** Pinele, Strapasson & Costa (2020), on submanifolds.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -88,7 +88,7 @@ class DiagonalNormal(AbstractNormalVector):
 
     **Raises:** `ValueError` for a length below 1, or theta or an outcome of another length.
 
-    **Reference:** Pinele, Strapasson & Costa (2020), section 3.2 (diagonal Gaussian distributions).
+    **Reference:** Pinele, Strapasson & Costa (2020), on submanifolds.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -146,7 +146,7 @@ class CentredNormal(AbstractNormalVector):
 
     **Raises:** `ValueError` for a length below 1, or theta or an outcome of another length.
 
-    **Reference:** Atkinson & Mitchell (1981), section 5; Pinheiro & Bates (1996), section 2.2 (coordinates).
+    **Reference:** Atkinson & Mitchell (1981); Pinheiro & Bates (1996), section 2.2 (coordinates).
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl

@@ -71,7 +71,7 @@ class Wishart(AbstractWishart):
 
     **Raises:** `ValueError` for a size below 1, too few degrees of freedom, or theta or an outcome of another size.
 
-    **Reference:** Muirhead (1982), theorem 3.2.1; Skovgaard (1984), section 3 (the metric and its distance).
+    **Reference:** Muirhead (1982), theorem 3.2.1; Skovgaard (1984) for the metric and its distance.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
