@@ -89,7 +89,7 @@ def _statistics(d, s):
     """The near form, the direct form, what tells which is better, the weight itself and the tilt."""
     bounded = jnp.clip(d, -FARTHEST, FARTHEST)
     near = convexity_gap(bounded, s)
-    exponent = jnp.where(s == 0.0, 0.0, s * d)
+    exponent = jnp.where((s == 0.0) & jnp.isinf(d), 0.0, s * d)
     flat = jnp.abs(exponent) < 0.5
     # Squares of the exponential must not overflow.
     exponent = jnp.minimum(exponent, 0.4 * jnp.log(jnp.finfo(d.dtype).max).astype(d.dtype))

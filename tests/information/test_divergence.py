@@ -314,6 +314,15 @@ def test_single_precision_is_kept():
     np.testing.assert_allclose(found.value, closed, rtol=1e-5)
 
 
+def test_alpha_divergences_are_smooth_in_alpha_where_they_turn_into_kl():
+    end, step = jnp.array([0.5, 1.3]), 1e-5
+    found = jax.jit(jax.value_and_grad(lambda alpha: fl.alpha_divergence(NORMAL, START, end, alpha)))
+    for alpha in (-1.0, 1.0):
+        central = (found(alpha + step)[0] - found(alpha - step)[0]) / (2 * step)
+        # The square of the step, and round-off over it.
+        assert abs(found(alpha)[1] - central) < 1e-9
+
+
 @settings(max_examples=15)
 @given(st.floats(0.05, 0.95), st.floats(0.05, 0.95), st.floats(-2.0, 2.0))
 def test_alpha_divergences_are_dual_positive_and_renyi_grows_with_its_order(p, q, alpha):
