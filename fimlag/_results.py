@@ -103,14 +103,16 @@ class RESULTS(eqx.Enumeration):
         "the Fisher information, which takes it into account."
     )
     degenerate_metric = (
-        "A leading minor of the metric vanishes or changes sign on the path: the path meets a point where the metric is "
-        "singular, or where coordinates of an indefinite metric turn null. Keep the path away, or change coordinates."
+        "A leading minor of the metric vanishes or changes sign on the path: the path meets a point where the metric "
+        "is singular, or where coordinates of an indefinite metric turn null. Keep the path away, or change "
+        "coordinates."
     )
     unresolved_transport = (
         "The parallel transport changes by more than `rtol` when its steps are twice as long. Raise `steps`."
     )
     unresolved_flow = (
-        "A geodesic followed from its start changes by more than eps^0.4 when its steps are twice as long. Raise `steps`."
+        "A geodesic followed from its start changes by more than eps^0.4 when its steps are twice as long. Raise "
+        "`steps`."
     )
     unresolved_divergence = (
         "The expectation rule does not resolve both densities together: they lie too far apart, or differ too much in "
