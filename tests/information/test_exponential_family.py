@@ -35,15 +35,38 @@ def test_fisher_is_the_hessian_of_the_log_partition_and_the_covariance_of_the_st
     np.testing.assert_allclose(slopes, [mean, mean**2 + variance], rtol=1e-14)
 
 
-def test_natural_coordinates_carry_the_metric_of_the_usual_ones():
-    def natural(usual):
-        return jnp.stack([usual[0] / usual[1] ** 2, -0.5 / usual[1] ** 2])
+@pytest.mark.parametrize(
+    ("family", "theta", "x"),
+    [
+        (fl.families.Normal(), [2.4, 2.0], 1.7),
+        (fl.families.Exponential(), 0.4, 1.7),
+        (fl.families.Gamma(), [1e-3, 2.5], 1.7),
+        (fl.families.Poisson(), 3.5, 4),
+        (fl.families.Beta(), [0.3, 60.0], (0.3, 0.7)),
+        (fl.families.Dirichlet(3), [0.4, 2.0, 7.0], jnp.array([0.2, 0.5, 0.3])),
+        (fl.families.Categorical(3), [0.2, 0.5], 2),
+        (fl.families.Multinomial(4, 3), [0.2, 0.5], jnp.array([1, 0, 3])),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_natural_coordinates_carry_density_and_metric_of_the_family(family, theta, x):
+    theta, form = jnp.array(theta), family.exponential_form
 
-    usual = jnp.array([2.4, 2.0])
-    jacobian = jax.jacfwd(natural)(usual)
-    pulled = jacobian.T @ NORMAL.fisher(natural(usual)) @ jacobian
-    # The pulled-back matrix is a difference of numbers twenty times as large.
-    np.testing.assert_allclose(pulled, fl.families.Normal().fisher(usual), rtol=1e-13, atol=1e-14)
+    @jax.jit
+    def both(theta):
+        natural, slopes = family.natural(theta), jnp.atleast_2d(jax.jacfwd(family.natural)(theta))
+        outcome, outside = x, jax.tree_util.tree_map(lambda leaf: -jnp.ones_like(leaf), x)
+        densities = [form.log_likelihood(natural, outcome), family.log_likelihood(theta, outcome)]
+        beyond = form.log_likelihood(natural, outside), family.log_likelihood(theta, outside)
+        return slopes.T @ form.fisher(natural) @ slopes, family.of_natural(natural), densities, beyond
+
+    pulled, back, (density, expected), beyond = both(theta)
+    fisher = family.fisher(theta)
+    # Round-off, of a matrix pulled back through differences of larger numbers.
+    np.testing.assert_allclose(pulled, fisher, rtol=1e-13, atol=1e-14 * float(jnp.max(jnp.abs(pulled))))
+    np.testing.assert_allclose(back, theta, rtol=4e-16)
+    np.testing.assert_allclose(density, expected, rtol=1e-14)
+    assert beyond[0] == beyond[1]
 
 
 def test_outside_the_domain_nothing_looks_legal():

@@ -9,6 +9,8 @@ from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart, CoordinatewiseChart
 from fimlag.information._expectation import ExactSum
+from fimlag.information.families._exponential_family import ExponentialFamily
+from fimlag.information.families._exponential_forms import POISSON_FORM
 from fimlag.information.families._family import (
     HALF_LINE,
     AbstractFamily,
@@ -62,6 +64,19 @@ class Poisson(AbstractFamily):
         r"""The Fisher-Rao distance, $d = 2 |\sqrt{\lambda_1} - \sqrt{\lambda_0}|$."""
         rate0, rate1 = positive(scalar(theta0)), positive(scalar(theta1))
         return 2.0 * absolute(rate1 - rate0) / (jnp.sqrt(rate0) + jnp.sqrt(rate1))
+
+    def natural(self, theta) -> Float[Array, ""]:
+        r"""The natural parameter $\log\lambda$, of the statistic x."""
+        return jnp.log(positive(scalar(theta)))
+
+    def of_natural(self, natural) -> Float[Array, ""]:
+        """The rate of a natural parameter."""
+        return jnp.exp(scalar(natural))
+
+    @property
+    def exponential_form(self) -> ExponentialFamily:
+        """The same densities by their natural parameters."""
+        return POISSON_FORM
 
 
 class ZeroInflatedPoisson(AbstractFamily):

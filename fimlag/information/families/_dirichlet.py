@@ -8,6 +8,8 @@ from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart, CoordinatewiseChart
 from fimlag.information._expectation import MonteCarlo
+from fimlag.information.families._exponential_family import ExponentialFamily
+from fimlag.information.families._exponential_forms import shares_form
 from fimlag.information.families._family import AbstractFamily, at_least, parameters
 from fimlag.information.families._shares import shares_fisher, shares_quadratic, shares_root
 from fimlag.information.families._vectors import outcome_vector, sampled
@@ -60,6 +62,19 @@ class Dirichlet(AbstractFamily):
 
     def quadratic(self, theta: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, ""]:
         return shares_quadratic(self._legal(theta), parameters(v, self.k))
+
+    def natural(self, theta: Float[Array, " d"]) -> Float[Array, " d"]:
+        r"""The natural parameters $\alpha$, of the statistics $\log x_i$."""
+        return self._legal(theta)
+
+    def of_natural(self, natural: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The parameters of natural ones, NaN outside the domain."""
+        return self._legal(natural)
+
+    @property
+    def exponential_form(self) -> ExponentialFamily:
+        """The same densities by their natural parameters."""
+        return shares_form(self.k)
 
     def _legal(self, theta):
         shapes = parameters(theta, self.k)

@@ -1,17 +1,21 @@
 """Families of categories."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart, SimplexChart
 from fimlag.information._expectation import ExactSum
+from fimlag.information.families._exponential_family import ExponentialFamily
+from fimlag.information.families._exponential_forms import categorical_form
 from fimlag.information.families._family import (
     UNIT_INTERVAL,
     AbstractFamily,
     absolute,
     as_real,
     log_rest,
+    parameters,
     positive,
     root,
     scalar,
@@ -118,3 +122,17 @@ class Categorical(AbstractFamily):
         difference = jnp.append(difference, -jnp.sum(difference))
         chord = root(jnp.sum((difference / (jnp.sqrt(p0) + jnp.sqrt(p1))) ** 2))
         return 4.0 * jnp.arcsin(0.5 * chord)
+
+    def natural(self, theta) -> Float[Array, " d"]:
+        r"""The natural parameters $\log(p_i / p_{k-1})$, of the indicators of all categories but the last."""
+        p = self.probabilities(theta)
+        return jnp.log(p[:-1] / p[-1])
+
+    def of_natural(self, natural) -> Float[Array, " d"]:
+        """The probabilities, but the last, of natural parameters."""
+        return jax.nn.softmax(jnp.append(parameters(natural, self.k - 1), 0.0))[:-1]
+
+    @property
+    def exponential_form(self) -> ExponentialFamily:
+        """The same densities by their natural parameters."""
+        return categorical_form(self.k)

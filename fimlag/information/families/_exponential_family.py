@@ -70,7 +70,7 @@ class ExponentialFamily(AbstractFamily):
         natural, structure = flatten(theta, "theta")
         statistics = x if self.statistics is None else self.statistics(x)
         sufficient = structure.flatten(statistics, "statistics(x)").astype(natural.dtype)
-        base = 0.0 if self.log_base is None else self.log_base(x)
+        base = 0.0 if self.log_base is None else jnp.asarray(self.log_base(x)).astype(natural.dtype)
         return natural @ sufficient - self.potential(structure)(natural) + base
 
     @property

@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 from fimlag._charts import AbstractChart, ShapeMeanChart
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import log_ratio
+from fimlag.information.families._exponential_family import ExponentialFamily
+from fimlag.information.families._exponential_forms import GAMMA_FORM
 from fimlag.information.families._family import (
     HALF_LINE,
     AbstractFamily,
@@ -68,6 +70,21 @@ class Gamma(AbstractFamily):
         v = pair(v)
         growth, speed = v / jnp.stack([shape, rate])
         return trigamma_excess(shape) * v[0] ** 2 + shape * (growth - speed) ** 2
+
+    def natural(self, theta: Float[Array, "2"]) -> Float[Array, "2"]:
+        r"""The natural parameters a and $-b$, of the statistics $\log x$ and x."""
+        shape, rate = positives(theta)
+        return jnp.stack([shape, -rate])
+
+    def of_natural(self, natural: Float[Array, "2"]) -> Float[Array, "2"]:
+        """The parameters of natural ones, NaN outside the domain."""
+        shape, fall = pair(natural)
+        return jnp.stack([positive(shape), positive(-fall)])
+
+    @property
+    def exponential_form(self) -> ExponentialFamily:
+        """The same densities by their natural parameters."""
+        return GAMMA_FORM
 
 
 GAMMA = Gamma()

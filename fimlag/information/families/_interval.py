@@ -6,6 +6,8 @@ from jaxtyping import Array, Float
 
 from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
+from fimlag.information.families._exponential_family import ExponentialFamily
+from fimlag.information.families._exponential_forms import shares_form
 from fimlag.information.families._family import QUADRANT, AbstractFamily, as_real, pair, positives
 from fimlag.information.families._shares import shares_fisher, shares_quadratic, shares_root
 
@@ -45,6 +47,19 @@ class Beta(AbstractFamily):
 
     def quadratic(self, theta: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
         return shares_quadratic(_legal(theta), pair(v))
+
+    def natural(self, theta: Float[Array, "2"]) -> Float[Array, "2"]:
+        r"""The natural parameters a and b, of the statistics $\log x$ and $\log(1 - x)$."""
+        return _legal(theta)
+
+    def of_natural(self, natural: Float[Array, "2"]) -> Float[Array, "2"]:
+        """The parameters of natural ones, NaN outside the domain."""
+        return _legal(natural)
+
+    @property
+    def exponential_form(self) -> ExponentialFamily:
+        """The same densities by their natural parameters."""
+        return shares_form(2)
 
 
 def _legal(theta):

@@ -12,6 +12,8 @@ from fimlag._charts import AbstractChart
 from fimlag._results import RESULTS, first_failure
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance
+from fimlag.information.families._exponential_family import ExponentialFamily
+from fimlag.information.families._exponential_forms import NORMAL_FORM
 from fimlag.information.families._family import (
     HALF_PLANE,
     AbstractFamily,
@@ -107,6 +109,23 @@ class Normal(AbstractLocationScale):
         u, w, scale = pair(u), pair(w), positive(theta[1])
         skewness = jnp.stack([2.0 * (u[0] * w[1] + u[1] * w[0]), 2.0 * u[0] * w[0] + 8.0 * u[1] * w[1]]) / scale**3
         return skewness, first_failure((~jnp.all(jnp.isfinite(skewness)), RESULTS.nonfinite))
+
+    def natural(self, theta: Float[Array, "2"]) -> Float[Array, "2"]:
+        r"""The natural parameters $\mu / \sigma^2$ and $-1 / 2 \sigma^2$, of the statistics x and $x^2$."""
+        location, scale = pair(theta)
+        scale = positive(scale)
+        return jnp.stack([location / scale**2, -0.5 / scale**2])
+
+    def of_natural(self, natural: Float[Array, "2"]) -> Float[Array, "2"]:
+        """The parameters of natural ones, NaN outside the domain."""
+        linear, quadratic = pair(natural)
+        precision = positive(-2.0 * quadratic)
+        return jnp.stack([linear / precision, precision**-0.5])
+
+    @property
+    def exponential_form(self) -> ExponentialFamily:
+        """The same densities by their natural parameters."""
+        return NORMAL_FORM
 
     @property
     def entries(self):

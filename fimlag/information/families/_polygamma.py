@@ -6,6 +6,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import digamma, gammaln
 from jaxtyping import Array, Float
 
 from fimlag.information.families._family import as_real
@@ -15,6 +16,27 @@ SHIFT = 6
 
 BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
 """The numbers $B_2, B_4, \\dots, B_{20}$."""
+
+
+@jax.custom_jvp
+def log_gamma(x) -> Float[Array, "*shape"]:
+    r"""$\log\Gamma(x)$ for $x > 0$, whose derivatives from the second on are those of `trigamma`."""
+    return gammaln(jnp.where(x > 0.0, x, jnp.nan))
+
+
+@log_gamma.defjvp
+def _log_gamma_jvp(primals, tangents):
+    return log_gamma(*primals), _digamma(*primals) * tangents[0]
+
+
+@jax.custom_jvp
+def _digamma(x):
+    return digamma(x)
+
+
+@_digamma.defjvp
+def _digamma_jvp(primals, tangents):
+    return _digamma(*primals), trigamma(*primals) * tangents[0]
 
 
 def trigamma(x) -> Float[Array, "*shape"]:

@@ -8,6 +8,8 @@ from jaxtyping import Array, Float
 from fimlag._charts import AbstractChart
 from fimlag.information._quadrature import Quadrature
 from fimlag.information.families._distances import half_plane_distance, log_ratio
+from fimlag.information.families._exponential_family import ExponentialFamily
+from fimlag.information.families._exponential_forms import EXPONENTIAL_FORM
 from fimlag.information.families._family import (
     HALF_LINE,
     HALF_PLANE,
@@ -57,6 +59,19 @@ class Exponential(AbstractFamily):
         r"""The Fisher-Rao distance, $d = |\log(\lambda_1 / \lambda_0)|$, accurate for near and far pairs."""
         rate0, rate1 = positive(scalar(theta0)), positive(scalar(theta1))
         return absolute(log_ratio(rate0, rate1))
+
+    def natural(self, theta) -> Float[Array, ""]:
+        r"""The natural parameter $-\lambda$, of the statistic x."""
+        return -positive(scalar(theta))
+
+    def of_natural(self, natural) -> Float[Array, ""]:
+        """The rate of a natural parameter, NaN where that is not negative."""
+        return positive(-scalar(natural))
+
+    @property
+    def exponential_form(self) -> ExponentialFamily:
+        """The same densities by their natural parameters."""
+        return EXPONENTIAL_FORM
 
 
 class LogNormal(AbstractFamily):

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float
 from fimlag._charts import AbstractChart, SimplexChart
 from fimlag.information._expectation import ExactSum
 from fimlag.information.families._discrete import Bernoulli, Categorical
+from fimlag.information.families._exponential_family import ExponentialFamily
+from fimlag.information.families._exponential_forms import multinomial_form
 from fimlag.information.families._family import (
     UNIT_INTERVAL,
     AbstractFamily,
@@ -124,3 +126,16 @@ class Multinomial(AbstractFamily):
     def distance(self, theta0, theta1) -> Float[Array, ""]:
         """The Fisher-Rao distance, $\\sqrt n$ times that of one trial."""
         return math.sqrt(self.n) * Categorical(self.k).distance(theta0, theta1)
+
+    def natural(self, theta) -> Float[Array, " d"]:
+        r"""The natural parameters $\log(p_i / p_{k-1})$, of the counts of all categories but the last."""
+        return Categorical(self.k).natural(theta)
+
+    def of_natural(self, natural) -> Float[Array, " d"]:
+        """The probabilities, but the last, of natural parameters."""
+        return Categorical(self.k).of_natural(natural)
+
+    @property
+    def exponential_form(self) -> ExponentialFamily:
+        """The same densities by their natural parameters."""
+        return multinomial_form(self.n, self.k)
