@@ -171,6 +171,7 @@ from fimlag.integrators import (
 from fimlag.paths import (
     AlphaGeodesicSolution as AlphaGeodesicSolution,
     ConjugatePoints as ConjugatePoints,
+    DistanceEstimate as DistanceEstimate,
     FrechetMean as FrechetMean,
     JacobiField as JacobiField,
     LeastActionSolution as LeastActionSolution,

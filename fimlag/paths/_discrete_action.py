@@ -15,14 +15,11 @@ from fimlag.paths._path import nodal_fractions
 
 
 class Expansion(eqx.Module):
-    """The discrete actions to second order about their paths."""
+    """The Lagrangian to second order at the Gauss points of the paths."""
 
-    value: Float[Array, " lanes"]
-    scale: Float[Array, " lanes"]
-    """The integral of |L|: what round-off of the action is measured against."""
-    gradient: Float[Array, "unknowns d lanes"]
+    values: Float[Array, "points elements lanes"]
+    slopes: Float[Array, "two d points elements lanes"]
     hessians: Float[Array, "two d two d points elements lanes"]
-    """Second derivatives of L in (q, v) at the Gauss points."""
 
 
 class DiscreteAction(eqx.Module):
@@ -43,6 +40,7 @@ class DiscreteAction(eqx.Module):
     t1: Float[Array, " lanes"]
     elements: int = eqx.field(static=True)
     degree: int = eqx.field(static=True)
+    points: int = eqx.field(static=True)
     shared: tuple[bool, ...] | None = eqx.field(static=True, default=None)
 
     @property
@@ -53,16 +51,16 @@ class DiscreteAction(eqx.Module):
     @property
     def basis(self) -> ElementBasis:
         """The polynomials and the Gauss rule of an element."""
-        return element_basis(self.degree)
+        return element_basis(self.degree, self.points)
 
     @property
     def duration(self) -> Float[Array, " lanes"]:
         """The length of the interval of time."""
         return self.t1 - self.t0
 
-    def on_mesh(self, elements: int, degree: int) -> "DiscreteAction":
-        """The same problem on another mesh."""
-        return replace(self, elements=elements, degree=degree)
+    def on_mesh(self, elements: int, degree: int, points: int) -> "DiscreteAction":
+        """The same problem on another mesh, with another number of Gauss points."""
+        return replace(self, elements=elements, degree=degree, points=points)
 
     def take(self, index: Int[Array, " k"]) -> "DiscreteAction":
         """The problems in some of the lanes."""
@@ -83,24 +81,14 @@ class DiscreteAction(eqx.Module):
 
     def values(self, u: Float[Array, "unknowns d lanes"]) -> Float[Array, " lanes"]:
         """The actions S(u), shape (lanes,)."""
-        return self._integral(self._at_points(lambda lagrangian, t, z: lagrangian(t, z[0], z[1]), u))
+        return self.integral(self._at_points(lambda lagrangian, t, z: lagrangian(t, z[0], z[1]), u))
 
     def gradient(self, u: Float[Array, "unknowns d lanes"]) -> Float[Array, "unknowns d lanes"]:
         """The derivative of the actions in their unknowns: zero along a stationary path."""
-        return self.values_and_gradient(u)[1]
-
-    def values_and_gradient(self, u: Float[Array, "unknowns d lanes"]):
-        """The actions and their derivative, of which each lane has its own."""
-
-        def total(u):
-            values = self.values(u)
-            return jnp.sum(values), values
-
-        gradient, values = jax.grad(total, has_aux=True)(u)
-        return values, gradient
+        return jax.grad(lambda u: jnp.sum(self.values(u)))(u)
 
     def expand(self, u: Float[Array, "unknowns d lanes"]) -> Expansion:
-        """Values, gradients and second derivatives in one pass over the Gauss points."""
+        """Values, slopes and second derivatives of the Lagrangian in one pass over the Gauss points."""
 
         def at_point(lagrangian, t, z):
             def value_and_slope(z):
@@ -111,11 +99,19 @@ class DiscreteAction(eqx.Module):
             directions = jnp.eye(z.size, dtype=z.dtype).reshape(-1, *z.shape)
             return value, slope, jax.vmap(tangent_map)(directions).reshape(*z.shape, *z.shape)
 
-        values, slopes, hessians = self._at_points(at_point, u)
+        return Expansion(*self._at_points(at_point, u))
+
+    def tested(self, slopes: Float[Array, "two d points elements lanes"]) -> Float[Array, "unknowns d lanes"]:
+        """The gradient of the actions from slopes at the Gauss points."""
+        count, lanes = slopes.shape[-2:]
         weighted = self._scaled(slopes, 2) * self._units(slopes.dtype)[:, None, None, None, :]
-        rows = jnp.moveaxis(weighted, 2, 0).reshape(-1, self.d * slopes.shape[3] * slopes.shape[4])
-        local = _constant_product(_tested(self.basis), rows).reshape(-1, *slopes.shape[1:2], *slopes.shape[3:])
-        return Expansion(self._integral(values), self._integral(jnp.abs(values)), _at_unknowns(local), hessians)
+        rows = jnp.moveaxis(weighted, 2, 0).reshape(-1, self.d * count * lanes)
+        local = _constant_product(_states(self.basis).T, rows)
+        return _at_unknowns(local.reshape(-1, self.d, count, lanes))
+
+    def integral(self, values: Float[Array, "points elements lanes"]) -> Float[Array, " lanes"]:
+        """The integral over time of values at the Gauss points, shape (lanes,)."""
+        return jnp.sum(self._scaled(values, 0), axis=(0, 1))
 
     def assemble(self, hessians: Float[Array, "two d two d points elements lanes"]):
         """Element matrices (m, m, E, lanes) of `CondensedElements` from (q, v) matrices at the Gauss points."""
@@ -131,7 +127,7 @@ class DiscreteAction(eqx.Module):
         """The quadratic form of assembled (q, v) matrices at displacements `u`, shape (lanes,)."""
         states = self._states(jnp.pad(u, ((1, 1), (0, 0), (0, 0))))
         curved = jnp.sum(hessians * states[None, None], axis=(2, 3))
-        return self._integral(jnp.sum(states * curved, axis=(0, 1)))
+        return self.integral(jnp.sum(states * curved, axis=(0, 1)))
 
     def _common(self, leaves):
         """Which arrays of the Lagrangian all lanes share."""
@@ -178,10 +174,6 @@ class DiscreteAction(eqx.Module):
         weights = jnp.asarray(self.basis.weights, values.dtype)[:, None, None] * step
         return values * jnp.expand_dims(weights, tuple(range(leading)))
 
-    def _integral(self, values):
-        """The integral over time of values at the Gauss points, shape (lanes,)."""
-        return jnp.sum(self._scaled(values, 0), axis=(0, 1))
-
 
 def transferred(offsets: Float[Array, "nodes d lanes"], old: tuple[int, int], new: tuple[int, int]):
     """The nodes of the same paths on another mesh, each given as `(elements, degree)`."""
@@ -221,11 +213,6 @@ def _states(basis) -> np.ndarray:
     """From nodes to positions and velocities at the Gauss points, shape (points 2, p + 1)."""
     functions = _test_functions(basis)
     return functions.reshape(-1, functions.shape[2])
-
-
-def _tested(basis) -> np.ndarray:
-    """From weighted slopes at the Gauss points to nodes, shape (p + 1, points 2)."""
-    return _states(basis).T
 
 
 def _twice_tested(basis) -> np.ndarray:

@@ -224,7 +224,7 @@ def _first_momentum(lagrangian, path: Path) -> Float[Array, " d"]:
     The velocity of the polynomials is worse by far.
     """
     q0, chord, t0, t1 = (x[..., None] for x in (path.start, path.offsets[-1], path.t0, path.t1))
-    problem = DiscreteAction(lagrangian, q0, chord, t0, t1, path.elements, path.degree)
+    problem = DiscreteAction(lagrangian, q0, chord, t0, t1, path.elements, path.degree, path.degree + 2)
     u = problem.displacements(path.offsets[..., None])
 
     def moved(shift):

@@ -132,7 +132,9 @@ def _solve(lagrangian, chart, structure: Structure, q0, q1, t0, t1, guess, meshe
     flat = InChart(FlatLagrangian(lagrangian, structure), coordinates)
     start, chord = coordinates.free(q0), coordinates.displacement(q0, q1)
     flat = eqx.filter_closure_convert(flat, t0, start, start)
-    problem = DiscreteAction(flat, start[:, None], chord[:, None], t0[None], t1[None], meshes.finest, meshes.degree)
+    problem = DiscreteAction(
+        flat, start[:, None], chord[:, None], t0[None], t1[None], meshes.finest, meshes.degree, meshes.points
+    )
     fixed, guessed = (
         frozen(problem),
         lax.stop_gradient(_first_displacements(problem, guess, structure, coordinates, q0)),

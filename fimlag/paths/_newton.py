@@ -1,12 +1,13 @@
 """Newton's method for stationary paths of discrete actions, in all lanes at once."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from fimlag.paths._block_tridiagonal import CondensedElements, invert_symmetric, multiply
-from fimlag.paths._discrete_action import DiscreteAction
+from fimlag.paths._discrete_action import DiscreteAction, Expansion
 
 _LENGTHS = (1.0, 2.0, 0.5, 0.25, 0.0625)
 """Shares of a step, tried in this order: an undamped one that suffices is not bettered."""
@@ -17,18 +18,19 @@ _ROUND_OFF = 64
 
 
 class NewtonState(eqx.Module):
-    """One iterate of every lane: the displacements, the damping, and how the iteration stands."""
+    """One iterate of every lane: the displacements, the damping, and how the iteration stands.
+
+    `expansion` is that of the last iterate where `finished`: an iteration that has `converged`, or may go no further,
+    expands once more and stops.
+    """
 
     u: Float[Array, "unknowns d lanes"]
+    expansion: Expansion
     damping: Float[Array, " lanes"]
     iterations: Int[Array, " lanes"]
     converged: Bool[Array, " lanes"]
     failed: Bool[Array, " lanes"]
-
-    @property
-    def finished(self) -> Bool[Array, " lanes"]:
-        """Which lanes need no further step."""
-        return self.converged | self.failed
+    finished: Bool[Array, " lanes"]
 
 
 def minimise(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"], max_iterations: int) -> NewtonState:
@@ -40,62 +42,56 @@ def minimise(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"], max_i
     the action; convergence is declared on the decrement of the undamped step alone.
     """
 
-    def advance(state: NewtonState) -> NewtonState:
-        expansion = problem.expand(state.u)
+    def advance(state: NewtonState, expansion: Expansion):
+        gradient, value = problem.tested(expansion.slopes), problem.integral(expansion.values)
         factor = CondensedElements(problem.assemble(_damped(expansion.hessians, state.damping)), problem.d)
-        step = -factor.solve(expansion.gradient)
+        step = -factor.solve(gradient)
         convex = factor.negative_directions() == 0
-        slope = _inner(expansion.gradient, step)
-        noise = _ROUND_OFF * jnp.finfo(step.dtype).eps * expansion.scale
+        slope = _inner(gradient, step)
+        noise = _round_off(problem, expansion)
         converged = convex & (state.damping == 0) & (-0.5 * slope <= noise)
 
         def search(tried):
             number, lowest, best, _ = tried
             trial = problem.values(state.u + lengths[number] * step)
-            enough = jnp.isfinite(trial) & (trial <= expansion.value + 1e-4 * lengths[number] * slope + noise) & convex
+            enough = jnp.isfinite(trial) & (trial <= value + 1e-4 * lengths[number] * slope + noise) & convex
             better = enough & (trial < lowest)
             lowest, best = jnp.where(better, trial, lowest), jnp.where(better, lengths[number], best)
-            settled = state.finished | converged | ~convex | (jnp.isfinite(lowest) & (state.damping == 0))
+            settled = state.converged | converged | ~convex | (jnp.isfinite(lowest) & (state.damping == 0))
             return number + 1, lowest, best, settled
 
         lengths = jnp.asarray(_LENGTHS, step.dtype)
         untried = jnp.full_like(slope, jnp.inf)
-        start = (0, untried, jnp.ones_like(slope), state.finished | converged | ~convex)
+        start = (0, untried, jnp.ones_like(slope), state.converged | converged | ~convex)
         _, lowest, length, _ = lax.while_loop(lambda t: (t[0] < len(_LENGTHS)) & ~jnp.all(t[3]), search, start)
         accepted = jnp.isfinite(lowest) | converged
         predicted = slope * length + 0.5 * length**2 * problem.quadratic(expansion.hessians, step)
-        agreement = (lowest - expansion.value - noise) / (predicted - noise)
+        agreement = (lowest - value - noise) / (predicted - noise)
         damping = jnp.where(
             accepted,
             _relaxed(state.damping, length, agreement),
             jnp.maximum(3 * state.damping, 0.125),
         )
-        finite = jnp.isfinite(expansion.value) & jnp.all(jnp.isfinite(expansion.gradient), axis=(0, 1))
+        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient), axis=(0, 1))
         moved = state.u + jnp.where(accepted, length, 0.0)[None, None] * step
-        return NewtonState(moved, damping, state.iterations + 1, converged, ~finite | (damping > 1e12))
+        return moved, damping, converged, ~finite | (damping > 1e12)
 
-    return _iterate(advance, u, max_iterations)
+    return _iterate(problem, advance, u, max_iterations)
 
 
 def make_stationary(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"], max_iterations: int) -> NewtonState:
     """Undamped Newton to the nearest stationary path, of any index."""
 
-    def advance(state: NewtonState) -> NewtonState:
-        expansion = problem.expand(state.u)
+    def advance(state: NewtonState, expansion: Expansion):
+        gradient = problem.tested(expansion.slopes)
         factor = CondensedElements(problem.assemble(expansion.hessians), problem.d)
-        step = -factor.solve(expansion.gradient)
-        decrement = jnp.abs(_inner(expansion.gradient, step))
+        step = -factor.solve(gradient)
+        decrement = jnp.abs(_inner(gradient, step))
         kinetic = jnp.abs(problem.quadratic(stiffness(expansion.hessians), step))
-        tolerance = _ROUND_OFF * jnp.finfo(step.dtype).eps * expansion.scale
-        return NewtonState(
-            state.u + step,
-            state.damping,
-            state.iterations + 1,
-            0.5 * jnp.maximum(decrement, kinetic) <= tolerance,
-            ~jnp.all(jnp.isfinite(step), axis=(0, 1)),
-        )
+        converged = 0.5 * jnp.maximum(decrement, kinetic) <= _round_off(problem, expansion)
+        return state.u + step, state.damping, converged, ~jnp.all(jnp.isfinite(step), axis=(0, 1))
 
-    return _iterate(advance, u, max_iterations)
+    return _iterate(problem, advance, u, max_iterations)
 
 
 def stiffness(hessians: Float[Array, "two d two d points elements lanes"]):
@@ -126,24 +122,43 @@ def convexified(hessians: Float[Array, "two d two d points elements lanes"]):
     return hessians.at[0, :, 0].set(through_mass + 0.5 * (absolute + absolute.swapaxes(0, 1)))
 
 
-def _iterate(advance, u, max_iterations):
+def _iterate(problem, advance, u, max_iterations) -> NewtonState:
+    """Iterate `advance(state, expansion) -> (u, damping, converged, failed)` until every lane is finished."""
     lanes = u.shape[2:]
+    empty = jax.tree_util.tree_map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(problem.expand, u))
     undamped, counted, no = (jnp.zeros(lanes, kind) for kind in (u.dtype, int, bool))
-    start = NewtonState(u, undamped, counted, no, no)
-
-    def unfinished(state):
-        return jnp.any(~state.finished & (state.iterations < max_iterations))
+    start = NewtonState(u, empty, undamped, counted, no, no, no)
 
     def step(state):
-        new = advance(state)
-        done = state.finished
+        expansion = problem.expand(state.u)
+        done = state.finished | state.converged | state.failed | (state.iterations >= max_iterations)
+        before = (state.u, state.damping, state.converged, state.failed)
+        after = lax.cond(jnp.all(done), lambda: before, lambda: advance(state, expansion))
+        u, damping, converged, failed = _unless(done, after, before)
+        return NewtonState(
+            u=u,
+            expansion=_unless(state.finished, expansion, state.expansion),
+            damping=damping,
+            iterations=jnp.where(done, state.iterations, state.iterations + 1),
+            converged=converged,
+            failed=failed,
+            finished=done,
+        )
 
-        def kept(old, new):
-            return jnp.where(jnp.reshape(done, (1,) * (old.ndim - 1) + done.shape), old, new)
+    return lax.while_loop(lambda state: ~jnp.all(state.finished), step, start)
 
-        return NewtonState(*(kept(getattr(state, name), getattr(new, name)) for name in NewtonState.__annotations__))
 
-    return lax.while_loop(unfinished, step, start)
+def _unless(fixed, new, old):
+    """The new arrays but in the lanes that are fixed."""
+    return jax.tree_util.tree_map(
+        lambda new, old: jnp.where(jnp.reshape(fixed, (1,) * (old.ndim - 1) + fixed.shape), old, new), new, old
+    )
+
+
+def _round_off(problem, expansion):
+    """What the rounding of the Lagrangian may change the action by."""
+    scale = problem.integral(jnp.abs(expansion.values))
+    return _ROUND_OFF * jnp.finfo(scale.dtype).eps * scale
 
 
 def _inner(a, b):

@@ -52,6 +52,11 @@ class Meshes:
         return cls(several, several[-1], degree, stationary, rtol, max_iterations)
 
     @property
+    def points(self) -> int:
+        """The Gauss points of an element: as many as one degree more needs."""
+        return self.degree + 2
+
+    @property
     def first(self) -> "Meshes":
         """The first mesh alone."""
         return replace(self, elements=self.elements[:1])
@@ -105,39 +110,39 @@ def _guess(u, previous: Solved):
 def _on_mesh(problem: DiscreteAction, u, elements: int, meshes: Meshes) -> Solved:
     """Newton's method and its certificate on one mesh."""
     finest, mesh = (problem.elements, problem.degree), (elements, meshes.degree)
-    coarse = problem.on_mesh(*mesh)
+    coarse = problem.on_mesh(*mesh, problem.points)
     start = coarse.displacements(transferred(problem.offsets(u), finest, mesh))
     iterate = make_stationary if meshes.stationary else minimise
     state = iterate(coarse, start, meshes.limit(elements))
-    action, gradient = coarse.values_and_gradient(state.u)
-    morse_index, error, failures = _certificate(coarse, state, action, meshes)
+    action, morse_index, error, failures = _certificate(coarse, state, meshes)
     return Solved(
         u=problem.displacements(transferred(coarse.offsets(state.u), mesh, finest)),
         action=action,
         morse_index=morse_index,
-        residual=jnp.max(jnp.abs(gradient), axis=(0, 1)),
+        residual=jnp.max(jnp.abs(coarse.tested(state.expansion.slopes)), axis=(0, 1)),
         error_estimate=error,
         iterations=state.iterations,
         failures=failures,
     )
 
 
-def _certificate(problem: DiscreteAction, state: NewtonState, action, meshes: Meshes):
-    """Morse index, error estimate and failures, from one expansion on elements of one degree more."""
-    mesh, finer_mesh = (problem.elements, problem.degree), (problem.elements, problem.degree + 1)
-    finer = problem.on_mesh(*finer_mesh)
-    expansion = finer.expand(finer.displacements(transferred(problem.offsets(state.u), mesh, finer_mesh)))
+def _certificate(problem: DiscreteAction, state: NewtonState, meshes: Meshes):
+    """Action, Morse index, error estimate and failures: what elements of one degree more make of the expansion."""
+    expansion, points = state.expansion, problem.points
+    finer = problem.on_mesh(problem.elements, problem.degree + 1, points)
     factor = CondensedElements(finer.assemble(expansion.hessians), finer.d)
     morse_index = factor.negative_directions()
-    newton = jnp.sum(expansion.gradient * factor.solve(expansion.gradient), axis=(0, 1))
-    refined_action = expansion.value - 0.5 * newton
+    gradient = finer.tested(expansion.slopes)
+    error = 0.5 * jnp.abs(jnp.sum(gradient * factor.solve(gradient), axis=(0, 1)))
 
-    error = jnp.abs(refined_action - action)
-    quadrature_gap = jnp.abs(expansion.value - action)
-    tolerance = meshes.tolerance(problem.elements, action.dtype) * expansion.scale
+    action = problem.integral(expansion.values)
+    requadrature = problem.on_mesh(problem.elements, problem.degree, points + 2).values(state.u)
+    quadrature_gap = jnp.abs(requadrature - action)
+    scale = problem.integral(jnp.abs(expansion.values))
+    tolerance = meshes.tolerance(problem.elements, action.dtype) * scale
 
     pivots = invert_symmetric(expansion.hessians[1, :, 1])[1]
-    finite = jnp.isfinite(expansion.value) & jnp.all(jnp.isfinite(expansion.hessians), axis=tuple(range(6)))
+    finite = jnp.isfinite(action) & jnp.all(jnp.isfinite(expansion.hessians), axis=tuple(range(6)))
     seeks_minimum = not meshes.stationary
     failures = (
         problem.t1 <= problem.t0,
@@ -148,7 +153,7 @@ def _certificate(problem: DiscreteAction, state: NewtonState, action, meshes: Me
         ~state.converged,
         ~(jnp.maximum(error, quadrature_gap) <= tolerance),
     )
-    return morse_index, error, jnp.stack(failures)
+    return action, morse_index, error, jnp.stack(failures)
 
 
 def _over(lanes, like):
