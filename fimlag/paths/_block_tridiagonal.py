@@ -171,7 +171,10 @@ class CondensedElements(eqx.Module):
 
 
 def _eliminated(matrix, count: int):
-    """The first `count` unknowns eliminated without pivoting, the multipliers kept where the zeros would be."""
+    """The first `count` unknowns eliminated without pivoting, the multipliers kept where the zeros would be.
+
+    What lies above and left of the unknowns still to be eliminated is not touched again: stages leave it behind.
+    """
 
     def step(k, rows):
         below = _below(k, rows.shape[0], rows.ndim - 1)
@@ -179,7 +182,17 @@ def _eliminated(matrix, count: int):
         keep = _only(k, rows.shape[0], 1, rows.ndim) & below[:, None]
         return jnp.where(keep, factors[:, None], rows - factors[:, None] * row[None])
 
-    return lax.fori_loop(0, count, step, matrix)
+    done = 0
+    for end in _stages(count):
+        reduced = lax.fori_loop(0, end - done, step, matrix[done:, done:])
+        matrix = matrix.at[done:, done:].set(reduced)
+        done = end
+    return matrix
+
+
+def _stages(count: int) -> list[int]:
+    """Where the stages of an elimination end."""
+    return [count // 2, count] if count > 5 else [count]
 
 
 def _only(k, size, axis, ndim):

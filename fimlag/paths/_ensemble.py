@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, PyTree
 
 from fimlag.paths._discrete_action import DiscreteAction
 
-LANES = 16
+LANES = 32
 """Members solved together: enough to fill vector registers, few enough to stay in the cache."""
 
 
@@ -33,7 +33,7 @@ def over_members(solve: Callable, problem: DiscreteAction, u: Array) -> PyTree[A
 
 
 def in_blocks(solve: Callable, problem: DiscreteAction, u: Array, previous: PyTree[Array], needed: Bool[Array, " n"]):
-    """`solve(problem, u, previous, needed)` by blocks of lanes, those that need nothing sorted away.
+    """`solve(problem, u, previous, needed)` by blocks of lanes alike in difficulty, those that need nothing last.
 
     **Arguments:** `solve`: keeps `previous` in the lanes that are not `needed`; every array has lanes on its last axis.
     """
@@ -45,7 +45,8 @@ def in_blocks(solve: Callable, problem: DiscreteAction, u: Array, previous: PyTr
     if count <= LANES:
         return where_needed(problem, u, previous, needed)
     blocks = -(-count // LANES)
-    order = jnp.argsort(~needed, stable=True)[jnp.minimum(jnp.arange(blocks * LANES), count - 1)]
+    difficulty = jnp.where(needed, problem.values(u), -jnp.inf)
+    order = jnp.argsort(difficulty)[::-1][jnp.minimum(jnp.arange(blocks * LANES), count - 1)]
 
     def block(index):
         def taken(tree):

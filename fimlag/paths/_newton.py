@@ -65,7 +65,10 @@ def minimise(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"], max_i
         start = (0, untried, jnp.ones_like(slope), state.converged | converged | ~convex)
         _, lowest, length, _ = lax.while_loop(lambda t: (t[0] < len(_LENGTHS)) & ~jnp.all(t[3]), search, start)
         accepted = jnp.isfinite(lowest) | converged
-        predicted = slope * length + 0.5 * length**2 * problem.quadratic(expansion.hessians, step)
+        curvature = lax.cond(
+            jnp.any(state.damping > 0), lambda: problem.quadratic(expansion.hessians, step), lambda: -slope
+        )
+        predicted = slope * length + 0.5 * length**2 * curvature
         agreement = (lowest - value - noise) / (predicted - noise)
         damping = jnp.where(
             accepted,
