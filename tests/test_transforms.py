@@ -80,6 +80,21 @@ def test_solver_lowers_without_the_device(name, platform):
     assert "stablehlo" in lowered.as_text()
 
 
+MANIFOLDS = {
+    "parallel_transport": lambda q, r, v: fl.parallel_transport(METRIC, motion(q, v), r, steps=4),
+    "frechet_mean": lambda q, r, v: fl.frechet_mean(METRIC, jnp.stack([q, r]), elements=2, nodes=4, throw=False).mean,
+    "conjugate_points": lambda q, r, v: fl.conjugate_points(METRIC, q, v, 1.0, steps=4, throw=False).times,
+    "alpha_geodesic": lambda q, r, v: fl.alpha_geodesic(NORMAL, q, r, 0.5, elements=2, points=4, throw=False).residual,
+}
+
+
+@pytest.mark.parametrize("name", MANIFOLDS)
+def test_motion_on_a_manifold_lowers_without_the_device(name):
+    traced = jax.jit(MANIFOLDS[name]).trace(POINTS[0], OTHERS[0], VELOCITIES[0])
+    for platform in ("cuda", "tpu"):
+        assert "stablehlo" in traced.lower(lowering_platforms=(platform,)).as_text()
+
+
 @pytest.mark.parametrize("name", ["least_action_path", "distance", "log_map", "integrate implicit"])
 def test_gradient_of_a_solver_lowers_without_the_device(name):
     def value(*arguments):

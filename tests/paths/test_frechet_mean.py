@@ -9,9 +9,18 @@ from scipy.optimize import minimize
 import fimlag as fl
 
 NORMAL = fl.problems.NormalFisher()
-SPHERE = fl.Metric(lambda q: 4 * jnp.eye(2, dtype=q.dtype) / (1 + q @ q) ** 2)
 POINTS = jnp.array([[0.0, 1.0], [1.0, 2.0], [-2.0, 0.5], [3.0, 1.5]])
 WEIGHTS = jnp.array([1.0, 2.0, 3.0, 4.0])
+
+
+def surface(normal):
+    """The metric of normals for 1, and that of the unit sphere in stereographic coordinates for 0."""
+
+    def matrix(q):
+        height = normal * q[1] + (1 - normal) * (1 + q @ q) / 2
+        return jnp.diag(jnp.stack([jnp.ones_like(normal), 1 + normal])) / height**2
+
+    return fl.Metric(matrix)
 
 
 def rao_distance(a, b):
@@ -21,13 +30,14 @@ def rao_distance(a, b):
 
 @pytest.fixture(scope="module")
 def solve():
-    """Mean and variance of normals with their derivatives, as one compiled function."""
+    """Mean and variance on either surface with their derivatives, as one compiled function."""
 
-    def mean(points, weights):
-        found = fl.frechet_mean(NORMAL, points, weights, throw=False)
+    def mean(points, weights, normal):
+        found = fl.frechet_mean(surface(normal), points, weights, throw=False)
         return (found.mean, found.variance), found
 
-    return jax.jit(jax.jacrev(mean, (0, 1), has_aux=True))
+    compiled = jax.jit(jax.jacrev(mean, (0, 1), has_aux=True))
+    return lambda points, weights, normal=1.0: compiled(points, weights, jnp.asarray(normal))
 
 
 def test_mean_of_normals_is_the_brute_force_minimum(solve):
@@ -76,27 +86,37 @@ def test_cluster_keeps_its_digits(solve):
 
 @pytest.fixture(scope="module")
 def rates():
+    """Four sets of exponentials in one call: two sound ones, one outside the domain, one of a negative weight."""
     model = fl.FisherMetric(fl.families.Exponential())
-    return jax.jit(lambda points, weights: fl.frechet_mean(model, points, weights, throw=False))
+    points = jnp.array([[0.01, 1.0, 40.0, 7.0], [3.0, 3.0, 2.0, 1e5], [1.0, -2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0]])
+    weights = jnp.array([[1.0, 1.0, 1.0, 1.0], [2.0, 0.0, 1.0, 3.0], [1.0, 1.0, 1.0, 1.0], [1.0, -0.5, 1.0, 1.0]])
+    mean = jax.jit(jax.vmap(lambda points, weights: fl.frechet_mean(model, points, weights, throw=False)))
+    return np.log(points[:2]), weights[:2], mean(points[:, :, None], weights)
 
 
-def test_exponentials_have_the_geometric_mean(rates):
-    points = jnp.array([[0.01], [1.0], [40.0], [7.0]])
-    found = rates(points, jnp.ones(4))
-    np.testing.assert_allclose(found.mean, np.exp(np.mean(np.log(points), axis=0)), rtol=1e-14)
-    np.testing.assert_allclose(found.variance, np.var(np.log(points)), rtol=1e-13)
-    assert bool(found.succeeded)
+def test_exponentials_have_the_geometric_mean_in_every_set(rates):
+    logarithms, weights, found = rates
+    centres = np.average(logarithms, axis=1, weights=weights)
+    np.testing.assert_allclose(found.mean[:2, 0], np.exp(centres), rtol=1e-14)
+    squares = (logarithms - centres[:, None]) ** 2
+    np.testing.assert_allclose(found.variance[:2], np.average(squares, axis=1, weights=weights), rtol=1e-13)
 
 
-@pytest.fixture(scope="module")
-def on_sphere():
-    return jax.jit(lambda points: fl.frechet_mean(SPHERE, points, throw=False))
+def test_set_outside_the_domain_and_one_of_negative_weights_report_it_alone(rates):
+    found = rates[2]
+    assert found.succeeded.tolist() == [True, True, False, False]
+    for k in (2, 3):
+        assert jax.tree.map(lambda leaf, k=k: leaf[k], found).result == fl.RESULTS.nonfinite
 
 
-def test_symmetric_points_of_the_sphere_have_their_centre(on_sphere):
-    angles = np.arange(5) * 2 * np.pi / 5
-    ring = jnp.asarray(np.tan(0.5 * 0.8) * np.stack([np.cos(angles), np.sin(angles)], axis=1))
-    found = on_sphere(ring)
+def ring(radius):
+    """Four points of the sphere around the origin."""
+    angles = 0.3 + np.arange(4) * np.pi / 2
+    return jnp.asarray(np.tan(0.5 * radius) * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+
+
+def test_symmetric_points_of_the_sphere_have_their_centre(solve):
+    _, found = solve(ring(0.8), jnp.ones(4), 0.0)
     np.testing.assert_allclose(found.mean, 0.0, atol=1e-14)
     np.testing.assert_allclose(found.variance, 0.8**2, rtol=1e-11)
     np.testing.assert_allclose(found.curvature, 1.0, rtol=1e-12)
@@ -105,16 +125,9 @@ def test_symmetric_points_of_the_sphere_have_their_centre(on_sphere):
     assert bool(found.succeeded)
 
 
-def test_points_beyond_a_quarter_circle_are_not_vouched_for(on_sphere):
-    angles = np.arange(5) * 2 * np.pi / 5
-    ring = jnp.asarray(np.tan(0.5 * 1.7) * np.stack([np.cos(angles), np.sin(angles)], axis=1))
-    assert on_sphere(ring).result == fl.RESULTS.mean_not_unique
-
-
-def test_point_outside_the_domain_and_negative_weights_are_reported(rates):
-    points, weights = jnp.array([[1.0], [2.0], [3.0], [4.0]]), jnp.ones(4)
-    assert rates(points.at[1].set(-2.0), weights).result == fl.RESULTS.nonfinite
-    assert rates(points, weights.at[1].set(-0.5)).result == fl.RESULTS.nonfinite
+def test_points_beyond_a_quarter_circle_are_not_vouched_for(solve):
+    _, found = solve(ring(1.7), jnp.ones(4), 0.0)
+    assert found.result == fl.RESULTS.mean_not_unique
 
 
 @pytest.mark.slow
