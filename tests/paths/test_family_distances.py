@@ -64,7 +64,7 @@ def test_distances_of_families_of_two_parameters_are_those_of_their_geodesics(mo
 
 @pytest.mark.slow
 def test_distances_of_families_of_vectors_are_those_of_their_geodesics():
-    shares = [families.Categorical(3), families.Multinomial(3, 4)]
+    shares = [families.Categorical(3), families.Multinomial(4, 3)]
     normals = [families.IsotropicNormal(2), families.DiagonalNormal(2), families.CentredNormal(2)]
 
     def draw(rng):
