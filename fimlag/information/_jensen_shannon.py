@@ -14,7 +14,7 @@ from fimlag.information._divergence_estimate import DivergenceEstimate
 from fimlag.information._divergence_parts import concluded_divergence, density_pair, rule_name
 from fimlag.information._model import AbstractModel
 from fimlag.information._product import ProductModel
-from fimlag.information._scaled_gap import FARTHEST, near_wins
+from fimlag.information._scaled_gap import FARTHEST, lost, near_wins
 
 
 def jensen_shannon_divergence(model: AbstractModel, theta0: Coordinates, theta1: Coordinates) -> Float[Array, ""]:
@@ -77,7 +77,7 @@ def jensen_shannon_estimate(model, theta0, theta1) -> DivergenceEstimate:
         mass=masses[jnp.argmax(jnp.abs(masses - 1.0))],
         resolution=resolution,
         few=jnp.asarray(False),
-        unresolved=pair.exact & ~near & unseen,
+        unresolved=pair.exact & ~near & (unseen | lost(there_sums, value)),
         name=rule_name(model),
     )
 

@@ -59,6 +59,7 @@ def _over_rule(pair: DensityPair, s, name: str) -> DivergenceEstimate:
     slopes = 1.0 / (1.0 - product * near), 1.0 / ((1.0 - s) * (1.0 - share))
     error = jnp.where(near_form, errors[0] * slopes[0], errors[1] * slopes[1])
     resolution, cut_off = sums.resolution[form], sums.tail[form] > _root_eps(s)
+    cut_off = cut_off | (~near_form & ~tilted & lost(sums, value))
     few = jnp.asarray(False)
     if pair.exact and not entropic:
         log_affinity, tilted_resolution, beyond = pair.log_affinity(s)
@@ -98,6 +99,15 @@ def _statistics(d, s):
     direct = jnp.where(flat, -jnp.where(flat, d, 0.0) * exponential_quotient(inner), steep)
     clipped = (bounded != d).astype(d.dtype)
     return near, direct, jnp.expm1(bounded), clipped, jnp.ones_like(d), near**2, direct**2, jnp.exp(exponent)
+
+
+def lost(sums, value):
+    """Whether a divergence in its direct form may be nothing but round-off of the log-likelihoods.
+
+    That round-off is what the sum of the second density differs from 1 by, where both have the same support.
+    """
+    surplus, eps = jnp.abs(lax.stop_gradient(sums.mean[2])), float(jnp.finfo(value.dtype).eps)
+    return (surplus < eps**0.5) & (surplus > eps ** (1.0 / 3.0) * jnp.abs(lax.stop_gradient(value)))
 
 
 def near_wins(pair, sums):
