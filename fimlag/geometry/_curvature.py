@@ -51,6 +51,8 @@ def ricci_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, "d d"]:
 
     **Returns:** the symmetric matrix $R_{bd}$, shape (d, d).
 
+    **Raises:** as `riemann_curvature`.
+
     **Reference:** Misner, Thorne & Wheeler (1973), eq. 8.47.
 
     ```python
@@ -77,6 +79,8 @@ def scalar_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
 
     **Returns:** a scalar; positive on spheres, -1 for the Fisher metric of univariate normals, NaN where the
     metric is singular.
+
+    **Raises:** as `riemann_curvature`.
 
     **Reference:** Misner, Thorne & Wheeler (1973), eq. 8.48; Amari (1985), ex. 2.2.
 
@@ -105,6 +109,8 @@ def sectional_curvature(metric: MetricFn, q: Coordinates, u: Coordinates, w: Coo
 
     **Returns:** a scalar, positive on spheres; NaN where the vectors are parallel to working precision, the metric is
     singular, or degenerate on the plane (one that touches a light cone).
+
+    **Raises:** `ValueError` where the vectors or the metric differ in structure from the point.
 
     **Reference:** do Carmo (1992), ch. 4, prop. 3.1.
 
@@ -137,6 +143,8 @@ def volume_density(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
 
     **Returns:** a scalar; NaN where the metric is not positive definite: an information matrix that is not must not
     look like one, so that Lorentzian metrics have no density here.
+
+    **Raises:** as `riemann_curvature`.
 
     **Reference:** Jeffreys (1946).
 

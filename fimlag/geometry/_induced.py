@@ -18,6 +18,19 @@ class PullbackMetric(AbstractMetric):
 
     **Arguments:** `metric`: the metric of the target space; `map`: a differentiable function from points of the
     domain to points of the target, which may have another dimension (a submanifold) or the same (a chart).
+
+    **Raises:** `TypeError` for a map that is no function.
+
+    **Reference:** do Carmo (1992), ch. 1, ex. 2.5.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> polar = lambda q: q[0] * jnp.stack([jnp.cos(q[1]), jnp.sin(q[1])])
+    >>> print(jnp.round(fl.PullbackMetric(fl.EuclideanMetric(), polar)(jnp.array([2.0, 0.0])), 9))
+    [[1. 0.]
+     [0. 4.]]
+
+    ```
     """
 
     metric: AbstractMetric
@@ -51,6 +64,19 @@ class ConformalMetric(AbstractMetric):
     $$\tilde g(q) = e^{\phi(q)}\, g(q)$$
 
     **Arguments:** `metric`: the metric scaled; `log_factor`: the function $\phi$, a scalar of the point.
+
+    **Raises:** `TypeError` for a factor that is no function.
+
+    **Reference:** Besse (1987), section 1.J.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> half_plane = fl.ConformalMetric(fl.EuclideanMetric(), lambda q: -2.0 * jnp.log(q[1]))
+    >>> print(half_plane(jnp.array([0.0, 2.0])))
+    [[0.25 0.  ]
+     [0.   0.25]]
+
+    ```
     """
 
     metric: AbstractMetric

@@ -19,6 +19,8 @@ def einstein_tensor(metric: MetricFn, q: Coordinates) -> Float[Array, "d d"]:
 
     **Returns:** the symmetric matrix $G_{bd}$, shape (d, d).
 
+    **Raises:** as `riemann_curvature`.
+
     **Reference:** Misner, Thorne & Wheeler (1973), eq. 8.49.
 
     ```python
@@ -47,9 +49,17 @@ def weyl_curvature(metric: MetricFn, q: Coordinates) -> Float[Array, "d d d d"]:
     **Returns:** `[a, b, c, d]` $= C^a{}_{bcd}$, shape (d, d, d, d), zero in three dimensions; NaN where the metric is
     singular.
 
-    **Raises:** `ValueError` for fewer than three coordinates, where it is not defined.
+    **Raises:** `ValueError` for fewer than three coordinates, where it is not defined; else as `riemann_curvature`.
 
     **Reference:** Misner, Thorne & Wheeler (1973), eq. 13.50; Besse (1987), section 1.G.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> half_space = fl.Metric(lambda q: jnp.eye(4) / q[3] ** 2)  # conformal to flat space
+    >>> bool(jnp.allclose(fl.weyl_curvature(half_space, jnp.array([0.0, 0.0, 0.0, 2.0])), 0.0))
+    True
+
+    ```
     """
     flat, q = flat_metric(metric, q)
     if q.size < 3:
@@ -73,6 +83,8 @@ def kretschmann(metric: MetricFn, q: Coordinates) -> Float[Array, ""]:
     **Arguments:** as for `riemann_curvature`.
 
     **Returns:** a scalar; the square of the scalar curvature in two dimensions, NaN where the metric is singular.
+
+    **Raises:** as `riemann_curvature`.
 
     **Reference:** Misner, Thorne & Wheeler (1973), eq. 31.7.
 
