@@ -99,15 +99,20 @@ def newton(lagrangian, q0, q1, duration, elements=8, degree=8):
 def quasi_newton(lagrangian, q0, q1, duration, elements=8, degree=8, tolerance=1e-8, limit=5000):
     """L-BFGS on the same discretised action, until no entry of its gradient exceeds the tolerance."""
     structure = flatten(q0)[1]
-    times = jnp.zeros(()), jnp.asarray(duration)
-    problem = DiscreteAction(FlatLagrangian(lagrangian, structure), q0, q1, *times, elements, degree)
+    q0, q1, times = jnp.asarray(q0), jnp.asarray(q1), (jnp.zeros(()), jnp.asarray(duration))
+    one_lane = (x[..., None] for x in (q0, q1 - q0, *times))
+    problem = DiscreteAction(FlatLagrangian(lagrangian, structure), *one_lane, elements, degree, degree + 2)
     optimiser = optax.lbfgs()
-    value_and_gradient = optax.value_and_grad_from_state(problem.value)
+
+    def action(u):
+        return problem.values(u[..., None])[0]
+
+    value_and_gradient = optax.value_and_grad_from_state(action)
 
     def step(carry):
         u, state, _, number = carry
         value, gradient = value_and_gradient(u, state=state)
-        updates, state = optimiser.update(gradient, state, u, value=value, grad=gradient, value_fn=problem.value)
+        updates, state = optimiser.update(gradient, state, u, value=value, grad=gradient, value_fn=action)
         return optax.apply_updates(u, updates), state, jnp.max(jnp.abs(gradient)), number + 1
 
     def unfinished(carry):
@@ -115,8 +120,8 @@ def quasi_newton(lagrangian, q0, q1, duration, elements=8, degree=8, tolerance=1
 
     u = jnp.zeros((elements * degree - 1, q0.size))
     u, _, residual, _ = jax.lax.while_loop(unfinished, step, (u, optimiser.init(u), jnp.inf, 0))
-    path = fl.Path(*times, q0, problem.offsets(u), degree, structure)
-    return problem.value(u), jax.vmap(path)(duration * FRACTIONS), residual <= tolerance
+    path = fl.Path(*times, q0, problem.offsets(u[..., None])[..., 0], degree, structure)
+    return action(u), jax.vmap(path)(duration * FRACTIONS), residual <= tolerance
 
 
 def boundary_values(problem: Problem, q1, tolerance):
