@@ -1,5 +1,6 @@
 """Divergences between two members of a statistical model: functions of one scaled gap."""
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -231,7 +232,9 @@ def kl_estimate(model, theta0, theta1) -> DivergenceEstimate:
 
 def jeffreys_estimate(model, theta0, theta1) -> DivergenceEstimate:
     there, back = scaled_gap(model, theta0, theta1, 0), scaled_gap(model, theta0, theta1, 1)
-    return sum_of([there, back], there.route)
+    # Both directions draw by one key: their errors add, and do not cancel.
+    error = there.standard_error + back.standard_error
+    return eqx.tree_at(lambda total: total.standard_error, sum_of([there, back], there.route), error)
 
 
 def alpha_estimate(model, theta0, theta1, alpha) -> DivergenceEstimate:

@@ -296,6 +296,14 @@ def test_derivatives_of_sampled_divergences_lie_within_their_errors():
     assert max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(slopes, exact, strict=True)) < 4.0 * 2.0 / n**0.5
 
 
+@pytest.mark.slow
+def test_the_two_directions_of_one_sample_have_errors_that_add():
+    pairs = START[None], START[None] + 1e-5
+    both, one = (estimates(f, sampled(20_000), *pairs) for f in (fl.jeffreys_divergence, fl.kl_divergence))
+    # Near the diagonal both directions are half the same sum, to the order of the step.
+    np.testing.assert_allclose(both.standard_error, 2.0 * one.standard_error, rtol=1e-3)
+
+
 def test_a_sample_keeps_the_relative_accuracy_of_near_pairs():
     end = START + 1e-5
     estimate = jax.tree_util.tree_map(jnp.squeeze, estimates(fl.kl_divergence, sampled(20_000), START[None], end[None]))
