@@ -25,7 +25,7 @@ class ExponentialFamily(AbstractFamily):
     $$\ell = \theta \cdot T(x) - A(\theta) + h(x), \qquad I = \nabla^2 A(\theta), \qquad
     \mathrm{E}\, T = \nabla A(\theta)$$
 
-    Domain: where A is finite.
+    Domain: where A is finite. Beyond it A must be infinite or NaN, which `gammaln` of a negative number is not.
 
     **Arguments:** `log_partition(theta)`: A, a scalar; theta a vector or any pytree. `statistics(x)`: T of ONE outcome,
     in the structure of theta; left out, the outcome is T itself. `log_base(x)`: h, left out 0. `expectation`: the rule
