@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fimlag import io
+from fimlag._charts import CoordinatewiseChart
 from fimlag._results import RESULTS
 from fimlag.fitting import maximum_likelihood
 from fimlag.geometry import EuclideanMetric
@@ -67,6 +68,17 @@ def test_a_failed_solution_comes_back_failed(tmp_path):
 def test_a_path_comes_back_in_single_precision(tmp_path):
     path = Path.from_nodes(jnp.array([[0.0, 1.0], [2.0, 3.0]], jnp.float32))
     _assert_same(_round_trip(tmp_path, path), path)
+
+
+def test_a_path_in_free_coordinates_comes_back_with_its_chart(tmp_path):
+    chart, offsets = CoordinatewiseChart((-np.inf, 0.0)), jnp.array([[0.0, 0.0], [1.0, np.log(2.0)]])
+    structure = Path.from_nodes(offsets).structure
+    path = Path(jnp.array(0.0), jnp.array(1.0), jnp.zeros(2), offsets, 1, structure, chart)
+    loaded = _round_trip(tmp_path, path)
+    _assert_same(loaded, path)
+    np.testing.assert_allclose(loaded(1.0), [1.0, 2.0], rtol=1e-15)
+    np.testing.assert_allclose(loaded.velocity(1.0), [1.0, 2.0 * np.log(2.0)], rtol=1e-15)
+    np.testing.assert_allclose(loaded.nodes, [[0.0, 1.0], [1.0, 2.0]], rtol=1e-15)
 
 
 def test_a_path_and_a_motion_of_complex_coordinates_come_back_complex(tmp_path):
