@@ -12,7 +12,7 @@ from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unle
 from fimlag._types import Coordinates, MetricFn, RealScalarLike
 from fimlag.geometry import AbstractMetric, as_metric
 from fimlag.paths._frame import frame_of
-from fimlag.paths._spray import Spray, extrapolated_step, flow, levi_civita
+from fimlag.paths._spray import ORDER, Spray, extrapolated_step, flow, levi_civita
 
 _FIRST_STEP = 0.381966  # of the others: no multiple of a simple fraction of t1, at which conjugate points like to lie
 _HALVINGS = 24
@@ -185,7 +185,10 @@ def _conjugate_points(metric, structure, q, v, t1, steps, max_points) -> Conjuga
     sizes = jnp.asarray(uneven / uneven.sum(), q.dtype) * t1
     states, error = flow(spray, spray.state(q, v), sizes)
     propagator = _Propagator(metric, structure, spray)
-    pieces, signs = jax.vmap(propagator)(states[:-1], sizes)
+    starts, pairs = jnp.concatenate([states[:-1], states[:-1:2]]), sizes.reshape(-1, 2).sum(axis=1)
+    both, signs = jax.vmap(propagator)(starts, jnp.concatenate([sizes, pairs]))
+    pieces, coarse = both[:steps], both[steps:]
+    late = jnp.sum(_defects(pieces, coarse, pairs) * jnp.abs(pairs))
     fields = _fields_from_zero(pieces)
 
     forms = jax.vmap(_index_form)(pieces[1:], fields[1:-1])
@@ -201,7 +204,10 @@ def _conjugate_points(metric, structure, q, v, t1, steps, max_points) -> Conjuga
     result = first_failure(
         (~finite, RESULTS.nonfinite),
         (~jnp.all(signs > 0), RESULTS.indefinite_mass),
-        (unresolved(error, states), RESULTS.unresolved_flow),
+        (
+            unresolved(error, states) | ~(late <= jnp.finfo(q.dtype).eps ** 0.4 * jnp.abs(t1)),
+            RESULTS.unresolved_flow,
+        ),
     )
     return ConjugatePoints(times=jnp.where(slots < reached[-1], times, jnp.nan), count=reached[-1], result=result)
 
@@ -234,6 +240,19 @@ class _Propagator(eqx.Module):
         turning = -0.5 * jax.jacfwd(lambda w: self.spray(x, w))(u)
         zero = jnp.zeros_like(turning)
         return jnp.block([[frame.T, zero], [frame.T @ turning, frame.T]]), signs
+
+
+def _defects(pieces, coarse, sizes):
+    """The error of each two steps, relative and free of units, from one step as long as both.
+
+    Times its size it is the time by which the zero of a field may be missed.
+    """
+    d = pieces.shape[1] // 2
+    fine = pieces[1::2] @ pieces[::2]
+    unit = jnp.concatenate([jnp.repeat(sizes[:, None], d, axis=1), jnp.ones_like(coarse[:, 0, d:])], axis=1)
+    balance = unit[:, None, :] / unit[:, :, None]
+    error = jnp.max(jnp.abs(balance * (fine - coarse)), axis=(1, 2)) / (2**ORDER - 1)
+    return lax.stop_gradient(error / jnp.max(jnp.abs(balance * fine), axis=(1, 2)))
 
 
 def _fields_from_zero(pieces):

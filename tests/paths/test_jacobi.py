@@ -10,6 +10,7 @@ import fimlag as fl
 SPHERE = fl.Metric(lambda q: jnp.diag(jnp.stack([jnp.ones_like(q[0]), jnp.sin(q[0]) ** 2])))
 NORMAL = fl.FisherMetric(fl.families.Normal())
 POINT, VELOCITY = jnp.array([1.2, 0.0]), jnp.array([0.3, 1.0])
+EQUATOR, EAST = jnp.array([np.pi / 2, 0.0]), jnp.array([0.0, 1.0])
 
 
 def stereographic(q):
@@ -79,13 +80,15 @@ def polar(curvature):
 
 @pytest.fixture(scope="module")
 def conjugate():
-    """Conjugate points within three and a half half-circles, on a sphere and on a hyperbolic plane."""
+    """Conjugate points within three and a half half-circles, on a sphere and a hyperbolic plane, and of an equator."""
 
-    def points(curvature):
-        length = 3.5 * jnp.pi / speed(POINT, VELOCITY)
-        return fl.conjugate_points(polar(curvature), POINT, VELOCITY, length, throw=False, max_points=5)
+    def points(curvature, start, velocity, length):
+        return fl.conjugate_points(polar(curvature), start, velocity, length, throw=False, max_points=5)
 
-    return jax.jit(jax.vmap(points))(jnp.array([1.0, -1.0]))
+    length = 3.5 * jnp.pi / speed(POINT, VELOCITY)
+    starts, velocities = (jnp.stack(rows) for rows in ((POINT, POINT, EQUATOR), (VELOCITY, VELOCITY, EAST)))
+    lengths = jnp.stack([length, length, jnp.asarray(100.0)])
+    return jax.jit(jax.vmap(points))(jnp.array([1.0, -1.0, 1.0]), starts, velocities, lengths)
 
 
 @pytest.mark.slow
@@ -98,9 +101,14 @@ def test_conjugate_points_of_the_sphere_lie_half_circles_apart(conjugate):
 
 @pytest.mark.slow
 def test_negative_curvature_has_no_conjugate_points(conjugate):
-    assert bool(jnp.all(conjugate.succeeded))
+    assert bool(jnp.all(conjugate.succeeded[:2]))
     assert int(conjugate.count[1]) == 0
     assert np.all(np.isnan(conjugate.times[1]))
+
+
+@pytest.mark.slow
+def test_steps_too_long_for_the_fields_are_reported_though_the_geodesic_is_exact(conjugate):
+    assert jax.tree.map(lambda leaf: leaf[2], conjugate).result == fl.RESULTS.unresolved_flow
 
 
 @pytest.mark.slow
