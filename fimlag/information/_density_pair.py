@@ -1,5 +1,6 @@
 """Two densities of one model under the outcomes of its rule."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -26,13 +27,13 @@ class Sums(eqx.Module):
     squares: Float[Array, " k"]
     sizes: Float[Array, " k"]
     tails: Float[Array, " k"]
-    alternation: Float[Array, " k"]
+    waves: Float[Array, "two k"]
     weight_squares: Float[Array, ""]
 
     @property
     def resolution(self) -> Float[Array, " k"]:
-        """How much the even and the odd nodes disagree, relative to the size of the statistic."""
-        return self._share(jnp.abs(self.alternation))
+        """How much the thirds of the nodes disagree, to the power 3/2, relative to the size of the statistic."""
+        return _disagreement(self._share(self.waves))
 
     @property
     def tail(self) -> Float[Array, " k"]:
@@ -40,8 +41,8 @@ class Sums(eqx.Module):
         return self._share(self.tails)
 
     def _share(self, part):
-        empty = self.sizes == 0.0
-        return jnp.where(empty, 0.0, part / jnp.where(empty, 1.0, self.sizes))
+        empty = jnp.broadcast_to(self.sizes == 0.0, part.shape)
+        return jnp.where(empty, 0.0, part / jnp.where(empty, 1.0, jnp.broadcast_to(self.sizes, part.shape)))
 
 
 class DensityPair(eqx.Module):
@@ -83,7 +84,7 @@ class DensityPair(eqx.Module):
                 squares=fixed**2 @ constant**2,
                 sizes=jnp.abs(fixed) @ jnp.abs(constant),
                 tails=jnp.where(rare, fixed, 0.0) @ jnp.abs(constant),
-                alternation=(self._signs(weights) * fixed) @ constant,
+                waves=(self._waves(weights) * fixed[None]) @ constant,
                 weight_squares=jnp.sum(fixed**2),
             )
 
@@ -127,11 +128,11 @@ class DensityPair(eqx.Module):
         def part(block):
             _, weights = rule.outcomes(lambda _, x: tilted(None, x) - height, theta, block)
             fixed = lax.stop_gradient(weights)
-            return jnp.sum(weights), self._signs(weights) @ fixed
+            return jnp.sum(weights), self._waves(weights) @ fixed
 
-        mass, alternation = sum_blocks(part, rule.blocks)
+        mass, waves = sum_blocks(part, rule.blocks)
         empty = mass == 0.0
-        resolution = jnp.where(empty, 0.0, jnp.abs(alternation) / jnp.where(empty, 1.0, mass))
+        resolution = jnp.where(empty, 0.0, _disagreement(waves / jnp.where(empty, 1.0, mass)))
         logarithm = jnp.where(empty, -jnp.inf, height + jnp.log(jnp.where(empty, 1.0, mass)))
         return logarithm, lax.stop_gradient(resolution)
 
@@ -144,13 +145,17 @@ class DensityPair(eqx.Module):
         grain = jnp.log(jnp.finfo(value.dtype).eps).astype(value.dtype)
         return (jnp.maximum(of_a, of_b) < grain) & ((1.0 - s) * of_a + s * of_b - value > 0.5 * grain)
 
-    def _signs(self, weights):
-        """Alternating signs of the nodes of a quadrature: a sum of them tells its resolution. Other rules have none."""
+    def _waves(self, weights) -> Float[Array, "two n"]:
+        """Cosine and sine of three nodes' period: sums with them tell how a quadrature resolves. Other rules have none.
+
+        A period of two nodes would be blind where they lie symmetrically about the centre of the integrand.
+        """
         if not isinstance(self.rule, Quadrature):
-            return jnp.zeros_like(weights)
-        signs = (-1.0) ** jnp.arange(weights.size, dtype=weights.dtype)
+            return jnp.zeros((2, weights.size), weights.dtype)
+        number = jnp.arange(weights.size)
+        phase = (2.0 * math.pi / 3.0) * (number % 3).astype(weights.dtype)
         atoms = 0 if self.rule.atoms is None else self.rule.atoms.shape[0]
-        return jnp.where(jnp.arange(weights.size) < weights.size - atoms, signs, 0.0)
+        return jnp.where((number < weights.size - atoms)[None], jnp.stack([jnp.cos(phase), jnp.sin(phase)]), 0.0)
 
     def _split_rule(self):
         """The rule, its quadrature split at the kinks of both densities."""
@@ -173,3 +178,8 @@ class DensityPair(eqx.Module):
             rule.periodic,
             jnp.concatenate([breaks[0], second]),
         )
+
+
+def _disagreement(waves: Float[Array, "two *k"]) -> Float[Array, "*k"]:
+    """What thirds of the nodes are wrong by, to the power 3/2: what half of them would be, for a smooth integrand."""
+    return jnp.sum(waves**2, axis=0) ** 0.75

@@ -43,8 +43,8 @@ def divergence_estimate(
     **Raises:** `ValueError` for a function that is no divergence of this library. With `throw`, `nonfinite`;
     `poor_quadrature` where the weights of an exact rule differ from 1 by more than the square root of round-off;
     `poor_sample` where fewer than 1 % of a reweighted sample, or 10 outcomes, are effective;
-    `unresolved_divergence` where even and odd nodes differ by more than eps^(1/3), outcomes at the edge of the rule
-    contribute more than eps^(1/2), or two rules do not see each other's density.
+    `unresolved_divergence` where the resolution is worse than eps^(1/3), outcomes at the edge of the rule contribute
+    more than eps^(1/2), or two rules do not see each other's density.
 
     **Reference:** Owen (2013), chapter 9; Bailey, Jeyabalan & Li (2005), section 5 (errors of such rules).
 

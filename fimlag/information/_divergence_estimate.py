@@ -23,9 +23,9 @@ class DivergenceCertificate(eqx.Module):
 
     `mass`: the sum of the weights at the first parameters, 1 for an exact rule that resolves the density. `outcomes`:
     how many random outcomes were seen, 0 for an exact rule. `effective_sample_size`: of their weights. `resolution`:
-    how much the even and the odd nodes of a quadrature disagree about the integral, whose own error is about the
-    square of that for smooth densities; 0 for other rules. Sums over inputs or experiments hold means of the masses
-    and resolutions.
+    how much the thirds of the nodes of a quadrature disagree about the integral, to the power 3/2; its own error is
+    about the square of that for smooth densities; 0 for other rules. Sums over inputs or experiments hold means of the
+    masses and resolutions.
     """
 
     mass: Float[Array, ""]

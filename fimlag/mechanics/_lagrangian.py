@@ -42,6 +42,11 @@ class NaturalLagrangian(eqx.Module):
         self.metric = as_metric(metric)
         self.potential = None if potential is None else as_field(potential)
 
+    @property
+    def chart(self) -> AbstractChart | None:
+        """The free coordinates of the metric's domain, None where its own are free."""
+        return self.metric.chart
+
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
         kinetic = self.metric.quadratic(q, v) / 2
         return kinetic if self.potential is None else kinetic - self.potential(q)

@@ -64,9 +64,8 @@ def geodesic(
 
     ```
     """
-    metric = as_metric(metric)
     meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations)
-    solution = solve_in_chart(NaturalLagrangian(metric), metric.chart, q0, q1, 0.0, 1.0, guess, meshes)
+    solution = solve_in_chart(NaturalLagrangian(as_metric(metric)), q0, q1, 0.0, 1.0, guess, meshes)
     return raise_unless_successful(solution, throw)
 
 

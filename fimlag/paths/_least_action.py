@@ -59,7 +59,8 @@ def least_action_path(
 
     $$\min_{q(t_0) = q_0,\ q(t_1) = q_1} \int_{t_0}^{t_1} L(t, q, \dot q)\, dt$$
 
-    over piecewise polynomials of the degree given, by Newton's method. The action's error falls as
+    over piecewise polynomials of the degree given, by Newton's method, in the free coordinates of the metric's chart
+    where the Lagrangian is natural and its metric has one. The action's error falls as
     `elements**(-2 * degree)` for a smooth Lagrangian. Derivatives, forward and reverse, of first and second order, with
     respect to the ends, the times and everything that the Lagrangian holds or closes over, are implicit: they
     are those of the solution, not of the iterations.
@@ -99,12 +100,11 @@ def least_action_path(
     ```
     """
     meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations)
-    return raise_unless_successful(solve_in_chart(lagrangian, None, q0, q1, t0, t1, guess, meshes), throw)
+    return raise_unless_successful(solve_in_chart(lagrangian, q0, q1, t0, t1, guess, meshes), throw)
 
 
 def solve_in_chart(
     lagrangian: LagrangianFn,
-    chart: AbstractChart | None,
     q0: Coordinates,
     q1: Coordinates,
     t0,
@@ -112,7 +112,8 @@ def solve_in_chart(
     guess,
     meshes: Meshes,
 ) -> LeastActionSolution:
-    """`least_action_path` in the free coordinates of a chart, whose path goes through points of the caller's."""
+    """The path, sought in the free coordinates of the Lagrangian's `chart`, where it has one."""
+    chart = getattr(lagrangian, "chart", None)
     start, structure = flatten(q0, "q0")
     end = structure.flatten(q1, "q1")
     dtype = jnp.result_type(start, end)

@@ -416,3 +416,10 @@ def test_mistakes_are_named():
     assert bool(jnp.all(outside.result == fl.RESULTS.nonfinite))
     short = fl.families.Poisson(3).model
     assert jnp.isnan(jax.jit(lambda rate: fl.kl_divergence(short, rate, 2.0))(4.0))
+
+
+def test_a_symmetric_density_that_is_not_resolved_is_reported():
+    """Nodes that mirror each other about the centre of the integrand do not hide that they are too few."""
+    model, ends = fl.families.StudentTLocationScale(3.0).model, (jnp.array([0.0, 1.0]), jnp.array([0.0, 0.01]))
+    found = fl.divergence_estimate(fl.kl_divergence, model, *ends, throw=False)
+    assert found.result == fl.RESULTS.unresolved_divergence

@@ -171,3 +171,19 @@ def test_a_closed_distance_is_taken_and_says_so():
     assert fl.distance_estimate(metric, jnp.array([1.0]), jnp.array([-4.0]), throw=False).result == fl.RESULTS.nonfinite
     with pytest.raises(RuntimeError, match="domain"):
         fl.distance_estimate(metric, jnp.array([1.0]), jnp.array([-4.0]))
+
+
+def test_a_path_with_a_potential_stays_in_the_domain_of_its_family():
+    """From deep inside a corner of the domain, in the coordinates of a family, against the log-coordinates by hand."""
+    family, start, end = families.Exponential(), jnp.array([1e-4]), jnp.array([50.0])
+
+    def potential(rate):
+        return 0.1 * jnp.log(rate[0]) ** 2
+
+    def by_hand(t, u, w):
+        return 0.5 * w[0] ** 2 - 0.1 * u[0] ** 2
+
+    solution = fl.least_action_path(fl.FisherLagrangian(family, potential), start, end)
+    expected = fl.least_action_path(by_hand, jnp.log(start), jnp.log(end))
+    np.testing.assert_allclose(solution.action, expected.action, rtol=1e-12)
+    np.testing.assert_allclose(solution.path(0.3), jnp.exp(expected.path(0.3)), rtol=1e-10)
