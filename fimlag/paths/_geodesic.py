@@ -198,9 +198,20 @@ def log_map(
 
     **Arguments:** as for `distance`.
 
-    **Returns:** a tangent vector at `q0`, in its structure; NaN where the geodesic failed.
+    **Returns:** a tangent vector at `q0`, in its structure; NaN where the geodesic failed: `geodesic` tells why.
+
+    **Raises:** `ValueError` for points of different structure.
 
     **Reference:** do Carmo (1992), ch. 3, sec. 2.
+
+    ```python
+    >>> import jax.numpy as jnp, fimlag as fl
+    >>> half_plane = fl.Metric(lambda q: jnp.eye(2) / q[1] ** 2)
+    >>> velocity = fl.log_map(half_plane, jnp.array([0.0, 1.0]), jnp.array([0.0, 2.0]))
+    >>> bool(jnp.allclose(velocity, jnp.array([0.0, jnp.log(2.0)])))
+    True
+
+    ```
     """
     metric = as_metric(metric)
     solution = geodesic(metric, q0, q1, elements=elements, degree=degree, throw=False)
@@ -250,6 +261,8 @@ def exp_map(metric: MetricFn, q: Coordinates, v: Coordinates, *, steps: int = 32
 
     **Returns:** a point in the structure of `q`; NaN where a step failed or the speed, which a geodesic keeps, changed
     by more than eps^0.4 relative (5e-7 in double precision): raise `steps`.
+
+    **Raises:** `ValueError` for a velocity of another structure than the point.
 
     **Reference:** do Carmo (1992), ch. 3, sec. 2; Hairer, Lubich & Wanner (2006), sec. II.1.3.
 

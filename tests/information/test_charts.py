@@ -26,7 +26,7 @@ FAMILIES = [
     families.InverseGaussian(), families.LogNormal(), families.Multinomial(2, 3), families.NegativeBinomial(),
     families.Normal(), families.Pareto(), families.Pascal(2.5), families.Poisson(), families.PowerFunction(),
     families.Rayleigh(), families.StudentT(), families.StudentTLocationScale(3.0), families.VonMises(),
-    families.Weibull(), families.ZeroInflatedPoisson(),
+    families.NormalScale(), families.Weibull(), families.ZeroInflatedPoisson(),
 ]  # fmt: skip
 
 

@@ -29,6 +29,8 @@ POINTS = [
     (families.StudentTLocationScale(1.5), [[0.0, 1.0], [100.0, 0.1]]),
     (families.Pascal(2.5, 4000), [[0.5], [0.05]]),
     (families.Rayleigh(), [[0.3], [1e3]]),
+    (families.NormalMean(0.7), [[0.3], [-1e3]]),
+    (families.NormalScale(5.0), [[0.3], [1e3]]),
     (families.Pareto(2.0), [[0.1], [1.0], [50.0]]),
     (families.CensoredExponential(2.0), [[1e-3], [0.7], [100.0]]),
     (families.VonMises(), [[0.3, 0.0], [0.3, 1e-3], [-3.0, 2.0], [1.0, 29.9], [1.0, 30.0], [3.1, 1e4], [2.0, 1e6]]),

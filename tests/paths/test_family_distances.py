@@ -35,12 +35,12 @@ def check_sum_of_squares(models, sizes, pairs, elements):
 def test_distances_of_families_of_one_parameter_are_those_of_their_geodesics():
     shares = [families.Bernoulli(), families.Binomial(5), families.Geometric(), families.Pascal(3.0)]
     scales = [families.Poisson(), families.Exponential(), families.Rayleigh(), families.Erlang(3)]
-    ends = [families.Pareto(), families.PowerFunction(2.0)]
+    others = [families.Pareto(), families.PowerFunction(2.0), families.NormalScale(), families.NormalMean(2.0)]
 
     def draw(rng):
-        return np.concatenate([rng.uniform(0.05, 0.95, 4), np.exp(rng.uniform(-1.5, 1.5, 6))])
+        return np.concatenate([rng.uniform(0.05, 0.95, 4), np.exp(rng.uniform(-1.5, 1.5, 8))])
 
-    check_sum_of_squares([*shares, *scales, *ends], (1,) * 10, pairs_of(draw, 3), elements=8)
+    check_sum_of_squares([*shares, *scales, *others], (1,) * 12, pairs_of(draw, 3), elements=8)
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ from fimlag.information.families._multivariate_normal import (
     MultivariateNormal as MultivariateNormal,
     NormalLocation as NormalLocation,
 )
+from fimlag.information.families._normal_lines import NormalMean as NormalMean, NormalScale as NormalScale
 from fimlag.information.families._positive import (
     Exponential as Exponential,
     InverseGaussian as InverseGaussian,
