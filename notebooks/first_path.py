@@ -112,7 +112,7 @@ def line_speed(t):
     return jnp.sqrt(metric.quadratic(line(t), end - start))
 
 
-solution = fl.geodesic(metric, start, end)
+solution = fl.geodesic(metric, start, end, elements=8)
 distance = jnp.sqrt(2 * solution.action)
 rao = 2 * jnp.sqrt(2.0) * jnp.arcsinh(jnp.sqrt(((end - start)[0] ** 2 / 2 + (end - start)[1] ** 2) / 2))
 nodes, weights = np.polynomial.legendre.leggauss(60)
