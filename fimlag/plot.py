@@ -258,9 +258,10 @@ def _inverse(matrix: np.ndarray, point) -> np.ndarray:
 
 def _root(matrix: np.ndarray, point) -> np.ndarray:
     """The Cholesky factor of a metric, or of its inverse, at a point."""
+    message = f"The metric is not positive definite at {np.asarray(point).tolist()}."
+    if not np.all(np.isfinite(matrix)):
+        raise ValueError(message)
     try:
-        if np.all(np.isfinite(matrix)):
-            return np.linalg.cholesky(matrix)
-    except np.linalg.LinAlgError:
-        pass
-    raise ValueError(f"The metric is not positive definite at {np.asarray(point).tolist()}.")
+        return np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError as error:
+        raise ValueError(message) from error

@@ -48,6 +48,7 @@ def jensen_shannon_divergence(model: AbstractModel, theta0: Coordinates, theta1:
 
 
 def jensen_shannon_estimate(model, theta0, theta1) -> DivergenceEstimate:
+    """The Jensen-Shannon divergence with its error and result."""
     if isinstance(model, ProductModel | ConditionalModel):
         raise TypeError(
             f"The Jensen-Shannon divergence does not add over the parts of a {type(model).__name__}: give a "
