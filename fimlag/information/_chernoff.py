@@ -71,6 +71,7 @@ def chernoff_exponent(model: AbstractModel, theta0: Coordinates, theta1: Coordin
 
 
 def chernoff_estimate(model, theta0, theta1) -> DivergenceEstimate:
+    """The Chernoff information with its error and result."""
     s = _best_exponent(_problem(model, theta0, theta1))
     return scaled_gap(model, theta0, theta1, s).mapped(lambda gap: s * (1.0 - s) * gap)
 

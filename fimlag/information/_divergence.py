@@ -227,10 +227,12 @@ def chi_square_divergence(model: AbstractModel, theta0: Coordinates, theta1: Coo
 
 
 def kl_estimate(model, theta0, theta1) -> DivergenceEstimate:
+    """The Kullback-Leibler divergence with its error and result."""
     return scaled_gap(model, theta0, theta1, 0)
 
 
 def jeffreys_estimate(model, theta0, theta1) -> DivergenceEstimate:
+    """Jeffreys' divergence with its error and result."""
     there, back = scaled_gap(model, theta0, theta1, 0), scaled_gap(model, theta0, theta1, 1)
     # Both directions draw by one key: their errors add, and do not cancel.
     error = there.standard_error + back.standard_error
@@ -238,28 +240,34 @@ def jeffreys_estimate(model, theta0, theta1) -> DivergenceEstimate:
 
 
 def alpha_estimate(model, theta0, theta1, alpha) -> DivergenceEstimate:
+    """The alpha-divergence with its error and result."""
     s = 0.5 * (1.0 + alpha)
     return scaled_gap(model, theta0, theta1, s).mapped(lambda gap: _alpha_of_gap(gap, s))
 
 
 def renyi_estimate(model, theta0, theta1, order) -> DivergenceEstimate:
+    """Renyi's divergence with its error and result."""
     return scaled_gap(model, theta0, theta1, 1.0 - order).mapped(lambda gap: _times(order, gap))
 
 
 def tsallis_estimate(model, theta0, theta1, order) -> DivergenceEstimate:
+    """Tsallis' divergence with its error and result."""
     s = 1.0 - order
     return scaled_gap(model, theta0, theta1, s).mapped(lambda gap: _times(order, _alpha_of_gap(gap, s)))
 
 
 def hellinger_estimate(model, theta0, theta1) -> DivergenceEstimate:
+    """Hellinger's distance with its error and result."""
     return scaled_gap(model, theta0, theta1, 0.5).mapped(lambda gap: root(0.25 * _alpha_of_gap(gap, 0.5)))
 
 
 def bhattacharyya_estimate(model, theta0, theta1) -> DivergenceEstimate:
+    """Bhattacharyya's distance with its error and result."""
     return scaled_gap(model, theta0, theta1, 0.5).mapped(lambda gap: 0.25 * gap)
 
 
 def chi_square_estimate(model, theta0, theta1) -> DivergenceEstimate:
+    """The chi-square divergence with its error and result."""
     return scaled_gap(model, theta0, theta1, -1.0).mapped(lambda gap: jnp.expm1(2.0 * gap))
 
 

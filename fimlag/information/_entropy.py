@@ -59,10 +59,13 @@ def cross_entropy(model: AbstractModel, theta0: Coordinates, theta1: Coordinates
 
 
 def entropy_estimate(model, theta) -> DivergenceEstimate:
+    """The entropy with its error and result."""
     return cross_entropy_estimate(model, theta, theta)
 
 
 def cross_entropy_estimate(model, theta0, theta1) -> DivergenceEstimate:
+    """The cross entropy with its error and result."""
+
     def of_density(density, theta0, theta1):
         closed = density.closed_cross_entropy(theta0, theta1) if isinstance(density, ExponentialFamily) else None
         if closed is not None:

@@ -110,8 +110,8 @@ class DistanceEstimate(AbstractSolution):
     """A distance, and what is known of it.
 
     **Attributes:** `value`: the length, shape (); `error_estimate`: of the length, 0 for a closed form; `morse_index`:
-    0 where the geodesic is shortest among its neighbours; `iterations`: Newton steps; `route`: "closed form" or
-    "geodesic"; `result`: a `RESULTS` member.
+    0 where the geodesic is shortest among its neighbours; `iterations`: Newton steps; `route`: "closed form",
+    the model's own `distance`, which tells its limits, or "geodesic"; `result`: a `RESULTS` member.
     """
 
     value: Float[Array, ""]

@@ -28,7 +28,8 @@ class LeastActionSolution(AbstractSolution):
     **Attributes:** `path`: a `Path`, callable from time to point, with `.velocity(t)`; `action`: its action, shape
     () (energy times time); `morse_index`: the number of directions in which the action has a maximum, 0 for a minimum,
     -1 where it cannot be told; `residual`: the largest entry of the discrete gradient; `error_estimate`: the change
-    of the action when every element gains a degree; `iterations`: Newton steps taken; `result`: a `RESULTS` member.
+    of the action when every element gains a degree, relative to which the points and velocities of the path itself are
+    only as good as the square root; `iterations`: Newton steps taken; `result`: a `RESULTS` member.
     """
 
     path: Path
