@@ -139,8 +139,13 @@ from fimlag.geometry import (
 
 # isort: split
 from fimlag.mechanics import (
+    Constrained as Constrained,
     FisherLagrangian as FisherLagrangian,
+    Forced as Forced,
+    Herglotz as Herglotz,
     NaturalLagrangian as NaturalLagrangian,
+    Nonholonomic as Nonholonomic,
+    PhaseSpaceLagrangian as PhaseSpaceLagrangian,
     Separable as Separable,
     acceleration as acceleration,
     energy as energy,
@@ -150,6 +155,7 @@ from fimlag.mechanics import (
     lagrangian as lagrangian,
     mass_matrix as mass_matrix,
     momentum as momentum,
+    rayleigh as rayleigh,
     velocity as velocity,
 )
 

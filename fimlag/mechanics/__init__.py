@@ -1,11 +1,22 @@
 """Scalar of (t, q, v) to equations of motion."""
 
+from fimlag.mechanics._constraints import (
+    Constrained as Constrained,
+    Nonholonomic as Nonholonomic,
+)
+from fimlag.mechanics._contact import (
+    Herglotz as Herglotz,
+)
 from fimlag.mechanics._euler_lagrange import (
     acceleration as acceleration,
     energy as energy,
     euler_lagrange_residual as euler_lagrange_residual,
     mass_matrix as mass_matrix,
     momentum as momentum,
+)
+from fimlag.mechanics._forces import (
+    Forced as Forced,
+    rayleigh as rayleigh,
 )
 from fimlag.mechanics._hamiltonian import (
     hamiltonian as hamiltonian,
@@ -17,4 +28,7 @@ from fimlag.mechanics._lagrangian import (
     NaturalLagrangian as NaturalLagrangian,
     Separable as Separable,
     is_separable as is_separable,
+)
+from fimlag.mechanics._phase_space import (
+    PhaseSpaceLagrangian as PhaseSpaceLagrangian,
 )

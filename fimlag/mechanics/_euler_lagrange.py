@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from fimlag._flat import flatten
 from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
+from fimlag.mechanics._forces import flat_covector, flat_force
 from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, Separable, flat_arguments
 
 
@@ -113,9 +114,11 @@ def acceleration(
     velocities = jnp.concatenate([zeros[None], identity])
     # Row 0 is the momentum's rate at constant velocity, the others are the mass matrix.
     rates = jax.vmap(lambda *direction: tangent(*direction)[1])(times, points, velocities)
+    carried = flat_force(flat, t, q, v)
+    if carried is not None:
+        pull = pull + carried
     if force is not None:
-        applied = force(t, flat.structure.unflatten(q), flat.structure.unflatten(v))
-        pull = pull + flat.structure.flatten(applied, "force").astype(q.dtype)
+        pull = pull + flat_covector(force, flat.structure, t, q, v)
     return flat.structure.unflatten(solve(rates[1:], pull - rates[0]))
 
 
