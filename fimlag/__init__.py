@@ -155,7 +155,9 @@ from fimlag.mechanics import (
     lagrangian as lagrangian,
     mass_matrix as mass_matrix,
     momentum as momentum,
+    phase_velocity as phase_velocity,
     rayleigh as rayleigh,
+    symplectic_form as symplectic_form,
     velocity as velocity,
 )
 

@@ -31,4 +31,6 @@ from fimlag.mechanics._lagrangian import (
 )
 from fimlag.mechanics._phase_space import (
     PhaseSpaceLagrangian as PhaseSpaceLagrangian,
+    phase_velocity as phase_velocity,
+    symplectic_form as symplectic_form,
 )

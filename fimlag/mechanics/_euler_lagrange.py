@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from fimlag._flat import flatten
 from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
-from fimlag.mechanics._forces import flat_covector, flat_force
+from fimlag.mechanics._forces import AbstractDynamics, Forced, flat_force, marks
 from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, Separable, flat_arguments
 
 
@@ -106,20 +106,9 @@ def acceleration(
 
     ```
     """
-    flat, t, q, v = flat_arguments(lagrangian, t, q, v)
-    (pull, _), tangent = jax.linearize(jax.grad(flat, argnums=(1, 2)), t, q, v)
-    zeros, identity = jnp.zeros_like(q), jnp.eye(q.size, dtype=q.dtype)
-    times = jnp.concatenate([jnp.ones_like(q[:1]), zeros])
-    points = jnp.concatenate([v[None], jnp.zeros_like(identity)])
-    velocities = jnp.concatenate([zeros[None], identity])
-    # Row 0 is the momentum's rate at constant velocity, the others are the mass matrix.
-    rates = jax.vmap(lambda *direction: tangent(*direction)[1])(times, points, velocities)
-    carried = flat_force(flat, t, q, v)
-    if carried is not None:
-        pull = pull + carried
-    if force is not None:
-        pull = pull + flat_covector(force, flat.structure, t, q, v)
-    return flat.structure.unflatten(solve(rates[1:], pull - rates[0]))
+    system = lagrangian if force is None else Forced(lagrangian, force)
+    flat, t, q, v = flat_arguments(system, t, q, v)
+    return flat.structure.unflatten(flat_acceleration(flat, t, q, v))
 
 
 def euler_lagrange_residual(lagrangian: LagrangianFn, path: Callable, t: RealScalarLike) -> PyTree[Array]:
@@ -155,6 +144,27 @@ def euler_lagrange_residual(lagrangian: LagrangianFn, path: Callable, t: RealSca
 
     (_, pull), (rate, _) = jax.jvp(along, (t,), (jnp.ones_like(t),))
     return structure.unflatten(rate - pull)
+
+
+def flat_acceleration(flat: FlatLagrangian, t, q, v) -> Float[Array, " d"]:
+    """The acceleration on flat arguments: by the system's own equations where it has them."""
+    for system in marks(flat.lagrangian):
+        if isinstance(system, AbstractDynamics):
+            return system.flat_acceleration(flat, t, q, v)
+    return solve(*flat_equations(flat, t, q, v))
+
+
+def flat_equations(flat: FlatLagrangian, t, q, v) -> tuple[Float[Array, "d d"], Float[Array, " d"]]:
+    """`(M, f)` of the Euler-Lagrange equations M a = f, the forces that the system carries included."""
+    (pull, _), tangent = jax.linearize(jax.grad(flat, argnums=(1, 2)), t, q, v)
+    zeros, identity = jnp.zeros_like(q), jnp.eye(q.size, dtype=q.dtype)
+    times = jnp.concatenate([jnp.ones_like(q[:1]), zeros])
+    points = jnp.concatenate([v[None], jnp.zeros_like(identity)])
+    velocities = jnp.concatenate([zeros[None], identity])
+    # Row 0 is the momentum's rate at constant velocity, the others are the mass matrix.
+    rates = jax.vmap(lambda *direction: tangent(*direction)[1])(times, points, velocities)
+    applied = flat_force(flat, t, q, v)
+    return rates[1:], (pull if applied is None else pull + applied) - rates[0]
 
 
 def flat_mass_matrix(flat: FlatLagrangian, t, q, v) -> Float[Array, "d d"]:

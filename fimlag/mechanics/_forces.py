@@ -1,5 +1,6 @@
 """Generalised forces: what acts on a system beside its Lagrangian, and the power it brings."""
 
+import abc
 from collections.abc import Callable, Iterator
 
 import equinox as eqx
@@ -20,6 +21,16 @@ class AbstractMark(eqx.Module):
 
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
         return self.lagrangian(t, q, v)
+
+
+class AbstractDynamics(eqx.Module):
+    """A system whose accelerations follow from more than the Euler-Lagrange equations and the forces."""
+
+    @abc.abstractmethod
+    def flat_acceleration(
+        self, flat: FlatLagrangian, t: Float[Array, ""], q: Float[Array, " d"], v: Float[Array, " d"]
+    ) -> Float[Array, " d"]:
+        """The acceleration; `flat` is the whole system, with the marks around this one."""
 
 
 class Forced(AbstractMark):
@@ -112,12 +123,7 @@ def flat_force(
     total = None
     for system in marks(flat.lagrangian):
         if isinstance(system, Forced):
-            applied = flat_covector(system.force, flat.structure, t, q, v)
+            applied = system.force(t, flat.structure.unflatten(q), flat.structure.unflatten(v))
+            applied = flat.structure.flatten(applied, "force").astype(q.dtype)
             total = applied if total is None else total + applied
     return total
-
-
-def flat_covector(force: Callable, structure, t, q, v) -> Float[Array, " d"]:
-    """A force on flat arguments; a `ValueError` where its structure is not that of the coordinates."""
-    applied = force(t, structure.unflatten(q), structure.unflatten(v))
-    return structure.flatten(applied, "force").astype(q.dtype)
