@@ -170,8 +170,10 @@ from fimlag.integrators import (
     GaussLegendre as GaussLegendre,
     ImplicitMidpoint as ImplicitMidpoint,
     StormerVerlet as StormerVerlet,
+    SymplecticEuler as SymplecticEuler,
     Trajectory as Trajectory,
     Yoshida4 as Yoshida4,
+    default_method as default_method,
     integrate as integrate,
 )
 

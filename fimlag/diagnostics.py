@@ -10,6 +10,8 @@ from jaxtyping import Array, Float, Int
 
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators import AbstractMethod, GaussLegendre, Trajectory
+from fimlag.integrators._method import advanced
+from fimlag.integrators._structure import Canonical
 from fimlag.mechanics import energy
 from fimlag.mechanics._lagrangian import flat_arguments
 
@@ -98,17 +100,10 @@ def symplecticity_defect(
     ```
     """
     flat, t, q, v = flat_arguments(lagrangian, t, q, v)
-    h = jnp.asarray(h, q.dtype)
-    size = q.size
     p = jax.grad(flat, argnums=2)(t, q, v)
-
-    def step(state):
-        equations, memory, _ = method.begin(flat, t, state[:size], v)
-        return jnp.concatenate(method.step(equations, t, h, state[:size], state[size:], memory)[:2])
-
-    jacobian = jax.jacfwd(step)(jnp.concatenate([q, p]))
-    form = jnp.kron(jnp.asarray([[0, 1], [-1, 0]], q.dtype), jnp.eye(size, dtype=q.dtype))
-    return jnp.max(jnp.abs(jacobian.T @ form @ jacobian - form))
+    equations, _ = method.prepare(flat, t, q, v, None)
+    structure = Canonical() if method.structure is None else method.structure
+    return structure.defect(method, equations, t, jnp.asarray(h, q.dtype), q, p, v, None)
 
 
 class ObservedOrder(eqx.Module):
@@ -181,9 +176,10 @@ def observed_order(
 def _end_point(method, flat, t0, t1, q, v, count):
     """The last point of a motion, for a number of steps that compiled code learns only when it runs."""
     h = (t1 - t0) / count.astype(q.dtype)
-    equations, memory, _ = method.begin(flat, t0, q, v)
+    equations, _ = method.prepare(flat, t0, q, v, None)
+    p = jax.grad(flat, argnums=2)(t0, q, v)
 
     def step(number, state):
-        return method.step(equations, t0 + number.astype(q.dtype) * h, h, *state)[:3]
+        return advanced(method, equations, t0 + number.astype(q.dtype) * h, h, *state)[:3]
 
-    return lax.fori_loop(0, count, step, (q, jax.grad(flat, argnums=2)(t0, q, v), memory))[0]
+    return lax.fori_loop(0, count, step, (q, p, method.memory(equations, t0, q, p, v, None)))[0]

@@ -8,6 +8,7 @@ import pytest
 
 import fimlag as fl
 from fimlag import diagnostics, problems
+from fimlag.integrators._method import Step
 
 OSCILLATOR = problems.HarmonicOscillator()
 START, PUSH = jnp.array([1.0]), jnp.array([0.0])
@@ -47,7 +48,7 @@ class ExplicitEuler(fl.StormerVerlet):
     """A method that is not symplectic and of order one."""
 
     def step(self, equations, t, h, q, p, memory):
-        return q + h * equations.velocity(p), p + h * equations.force(t, q), memory, jnp.array(True)
+        return Step(h * equations.velocity(p), h * equations.force(t, q), memory, jnp.array(True))
 
 
 def test_symplecticity_defect_sees_explicit_euler():

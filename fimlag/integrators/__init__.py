@@ -5,7 +5,12 @@ from fimlag.integrators._adjoint import (
     CheckpointedAdjoint as CheckpointedAdjoint,
     DirectAdjoint as DirectAdjoint,
 )
-from fimlag.integrators._explicit import StormerVerlet as StormerVerlet, Yoshida4 as Yoshida4
+from fimlag.integrators._default import default_method as default_method
+from fimlag.integrators._explicit import (
+    StormerVerlet as StormerVerlet,
+    SymplecticEuler as SymplecticEuler,
+    Yoshida4 as Yoshida4,
+)
 from fimlag.integrators._implicit import GaussLegendre as GaussLegendre, ImplicitMidpoint as ImplicitMidpoint
 from fimlag.integrators._integrate import integrate as integrate
 from fimlag.integrators._method import AbstractMethod as AbstractMethod

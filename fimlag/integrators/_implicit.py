@@ -12,9 +12,11 @@ from jax import lax
 from numpy.polynomial import legendre
 
 from fimlag._linear import solve
-from fimlag.integrators._method import AbstractMethod
-from fimlag.mechanics._euler_lagrange import flat_mass_matrix
-from fimlag.mechanics._hamiltonian import flat_velocity
+from fimlag._results import RESULTS, first_failure
+from fimlag.integrators._choice import refuse_constraints
+from fimlag.integrators._method import AbstractMethod, Step
+from fimlag.integrators._stage_equations import stage_equations
+from fimlag.integrators._structure import Canonical
 
 
 class Tableau(NamedTuple):
@@ -55,18 +57,19 @@ def gauss_tableau(stages: int) -> Tableau:
 
 
 class AbstractGauss(AbstractMethod):
-    r"""Gauss collocation with the stage velocities as unknowns.
+    r"""Gauss collocation with the stage velocities as unknowns, for every system but those with constraints.
 
     $$Q_i = q_0 + h \sum_j a_{ij} V_j, \qquad \frac{\partial L}{\partial v}(t_i, Q_i, V_i) = p_0
-    + h \sum_j a_{ij} \frac{\partial L}{\partial q}(t_j, Q_j, V_j)$$
+    + h \sum_j a_{ij} \Big(\frac{\partial L}{\partial q} + Q\Big)(t_j, Q_j, V_j)$$
 
     This is the Runge-Kutta method of Hamilton's equations, without a Legendre transform in the loop. The
-    memory is the next step's guess of the stage velocities. A step is differentiated by the implicit function
-    theorem, once in reverse: take second derivatives forward over reverse, as `jax.hessian` does.
+    memory is the next step's guess of the stages, and the action of a contact system. A step is differentiated
+    by the implicit function theorem, once in reverse: take second derivatives forward over reverse, as
+    `jax.hessian` does.
     """
 
+    structure: ClassVar[Canonical] = Canonical()
     explicit: ClassVar[bool] = False
-    symplectic: ClassVar[bool] = True
     symmetric: ClassVar[bool] = True
     max_iterations: eqx.AbstractVar[int]
 
@@ -74,39 +77,47 @@ class AbstractGauss(AbstractMethod):
     def tableau(self) -> Tableau:
         """The coefficients of the method."""
 
-    def begin(self, lagrangian, t, q, v):
-        inverse = solve(flat_mass_matrix(lagrangian, t, q, v), jnp.eye(q.size, dtype=q.dtype))
-        guess = jnp.broadcast_to(v, (self.tableau().c.size, v.size))
-        return lagrangian, lax.stop_gradient(guess), jnp.all(jnp.isfinite(inverse))
+    def prepare(self, lagrangian, t, q, v, s):
+        refuse_constraints(lagrangian.lagrangian, type(self).__name__)
+        equations = stage_equations(lagrangian)
+        regular = jnp.all(jnp.isfinite(equations.inverse(t, q, equations.unknowns(v, s))))
+        return equations, first_failure((~regular, RESULTS.indefinite_mass))
+
+    def memory(self, equations, t, q, p, v, s):
+        unknowns = equations.unknowns(v, s)
+        return lax.stop_gradient(jnp.broadcast_to(unknowns, (self.tableau().c.size, unknowns.size))), s
 
     def step(self, equations, t, h, q, p, memory):
-        tableau = self.tableau()
+        tableau, (guess, s) = self.tableau(), memory
         a, b, c, ahead = (jnp.asarray(array, q.dtype) for array in (tableau.a, tableau.b, tableau.c, tableau.ahead))
-        gradients = jax.vmap(jax.grad(equations, argnums=(1, 2)))
-        times = t + c * h
+        start, times = equations.start(p, s), t + c * h
 
-        def stages(velocities):
-            return gradients(times, q[None] + h * (a @ velocities), velocities)
+        def stages(unknowns):
+            points = q[None] + h * (a @ unknowns[:, : q.size])
+            return jax.vmap(equations.sides)(times, points, unknowns)
 
-        def residual(velocities):
-            forces, momenta = stages(velocities)
-            return momenta - p[None] - h * (a @ forces), momenta
+        def residual(unknowns):
+            left, right = stages(unknowns)
+            return left - start[None] - h * (a @ right), left
 
-        inverse = _middle_inverse_mass(equations, t, h, q, b @ memory)
-        floor = 4 * jnp.abs(q) * jnp.finfo(q.dtype).eps ** (1 / 3) / jnp.abs(h)
-        velocities = _implicit_root(residual, memory, inverse, p, floor, self.max_iterations)
-        forces, _ = stages(velocities)
-        q, p = q + h * (b @ velocities), p + h * (b @ forces)
-        return q, p, lax.stop_gradient(ahead @ velocities), jnp.all(jnp.isfinite(velocities))
+        middle = b @ guess
+        inverse = equations.inverse(t + h / 2, q + h / 2 * middle[: q.size], middle)
+        floor = jnp.zeros_like(start).at[: q.size].set(4 * jnp.abs(q) * jnp.finfo(q.dtype).eps ** (1 / 3) / jnp.abs(h))
+        unknowns = _implicit_root(residual, guess, inverse, start, floor, self.max_iterations)
+        dq, change = h * (b @ unknowns[:, : q.size]), h * (b @ stages(unknowns)[1])
+        dp, s = equations.end(t + h, q + dq, p, s, change)
+        return Step(dq, dp, (lax.stop_gradient(ahead @ unknowns), s), jnp.all(jnp.isfinite(unknowns)))
 
-    def velocity_guess(self, memory):
-        return jnp.asarray(self.tableau().at_start, memory.dtype) @ memory
+    def kept(self, memory):
+        guess, s = memory
+        return jnp.asarray(self.tableau().at_start, guess.dtype) @ guess, s
 
-    def velocity(self, equations, t, q, p, guess):
-        return flat_velocity(equations, t, q, p, guess)
+    def observe(self, equations, t, q, p, kept):
+        guess, s = kept
+        return equations.observe(t, q, p, s, guess)
 
-    def off_form(self, equations, t, q, v):
-        return jnp.array(False)
+    def inspect(self, equations, t, q, v):
+        return RESULTS.successful
 
 
 class ImplicitMidpoint(AbstractGauss):
@@ -157,22 +168,16 @@ class GaussLegendre(AbstractGauss):
         return gauss_tableau(self.stages)
 
 
-def _middle_inverse_mass(lagrangian, t, h, q, v):
-    """The inverse mass matrix where the guess puts the step's middle: it steers the iteration, no more."""
-    mass = flat_mass_matrix(lagrangian, t + h / 2, q + h / 2 * v, v)
-    return solve(mass, jnp.eye(q.size, dtype=q.dtype))
-
-
-def _implicit_root(residual, guess, inverse, p, floor, max_iterations):
-    """The velocities at a root of the residual, differentiable implicitly; NaN unless converged."""
+def _implicit_root(residual, guess, inverse, start, floor, max_iterations):
+    """The stages at a root of the residual, differentiable implicitly; NaN unless converged."""
     shape = guess.shape
-    inverse, p, floor = lax.stop_gradient((inverse, p, floor))
+    inverse, start, floor = lax.stop_gradient((inverse, start, floor))
 
     def flat_residual(x):
         return residual(x.reshape(shape))[0].ravel()
 
-    def root(_, start):
-        return _simplified_newton(residual, start.reshape(shape), inverse, p, floor, max_iterations).ravel()
+    def root(_, x):
+        return _simplified_newton(residual, x.reshape(shape), inverse, start, floor, max_iterations).ravel()
 
     def tangent_solve(linear, y):
         return solve(jax.vmap(linear, out_axes=1)(jnp.eye(y.size, dtype=y.dtype)), y)
@@ -180,31 +185,32 @@ def _implicit_root(residual, guess, inverse, p, floor, max_iterations):
     return lax.custom_root(flat_residual, guess.ravel(), root, tangent_solve).reshape(shape)
 
 
-def _simplified_newton(residual, guess, inverse, p, floor, max_iterations):
+def _simplified_newton(residual, guess, inverse, start, floor, max_iterations):
     """Newton's method with one mass matrix for all stages, until the updates are round-off.
 
     An update is measured, component by component, against the round-off of the sums that make it: of momenta
     through the inverse mass, and of `q + h V`, below which a velocity has no meaning.
     """
-    eps = jnp.finfo(p.dtype).eps
+    eps = jnp.finfo(start.dtype).eps
     tolerance = eps ** (2 / 3)
 
     def advance(state):
-        velocities, previous, count, _ = state
-        defect, momenta = residual(velocities)
-        update = defect @ inverse
-        scale = (jnp.abs(p) + jnp.max(jnp.abs(momenta), axis=0)) @ jnp.abs(inverse) + floor
+        unknowns, previous, count, _ = state
+        defect, left = residual(unknowns)
+        update = defect @ inverse.T
+        through = (jnp.abs(start) + jnp.max(jnp.abs(left), axis=0)) @ jnp.abs(inverse.T)
+        scale = through + jnp.max(jnp.abs(unknowns), axis=0) + floor
         largest = jnp.max(jnp.abs(update), axis=0)
         size = jnp.max(jnp.where(largest == 0, 0, largest / scale))
         # Settled: at round-off, no longer shrinking, or the next update would be round-off at this rate.
         slowed = (size >= previous) | (size * size <= eps * previous)
         settled = (size <= eps) | ((count > 0) & (size <= tolerance) & slowed)
-        return velocities - update, size, count + 1, settled
+        return unknowns - update, size, count + 1, settled
 
     def unfinished(state):
-        velocities, _, count, settled = state
-        return ~settled & (count < max_iterations) & jnp.all(jnp.isfinite(velocities))
+        unknowns, _, count, settled = state
+        return ~settled & (count < max_iterations) & jnp.all(jnp.isfinite(unknowns))
 
-    begin = (guess, jnp.asarray(jnp.inf, p.dtype), 0, jnp.array(False))
-    velocities, _, _, settled = lax.while_loop(unfinished, advance, begin)
-    return jnp.where(settled, velocities, jnp.nan)
+    begin = (guess, jnp.asarray(jnp.inf, start.dtype), 0, jnp.array(False))
+    unknowns, _, _, settled = lax.while_loop(unfinished, advance, begin)
+    return jnp.where(settled, unknowns, jnp.nan)

@@ -9,12 +9,13 @@ from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.integrators._adjoint import AbstractAdjoint, DirectAdjoint
-from fimlag.integrators._explicit import StormerVerlet
-from fimlag.integrators._implicit import ImplicitMidpoint
-from fimlag.integrators._method import AbstractMethod
+from fimlag.integrators._default import default_method
+from fimlag.integrators._method import AbstractMethod, with_compensation
 from fimlag.integrators._trajectory import Trajectory
-from fimlag.mechanics import is_separable
+from fimlag.mechanics import Herglotz, PhaseSpaceLagrangian
+from fimlag.mechanics._forces import unmarked
 from fimlag.mechanics._lagrangian import FlatLagrangian
+from fimlag.mechanics._phase_space import flat_phase_velocity
 
 _INSPECTED = 8  # rows at which a vouching is checked: enough that a closed orbit cannot hide a change
 
@@ -22,7 +23,7 @@ _INSPECTED = 8  # rows at which a vouching is checked: enough that a closed orbi
 def integrate(
     system: LagrangianFn,
     q0: Coordinates,
-    v0: Coordinates,
+    v0: Coordinates | None,
     *,
     t1: RealScalarLike,
     steps: int,
@@ -30,19 +31,22 @@ def integrate(
     method: AbstractMethod | None = None,
     save_every: int = 1,
     adjoint: AbstractAdjoint | None = None,
+    compensated: bool = False,
+    s0: RealScalarLike = 0.0,
     throw: bool = True,
 ) -> Trajectory:
-    r"""The motion of a Lagrangian from an initial point and velocity, by a symplectic method of constant
-    step.
+    r"""The motion of a Lagrangian from an initial point and velocity, by a method that keeps its structure.
 
     $$\frac{\mathrm d}{\mathrm d t} \frac{\partial L}{\partial v} = \frac{\partial L}{\partial q}, \qquad
     h = \frac{t_1 - t_0}{\mathtt{steps}}$$
 
-    **Arguments:** `system`: a Lagrangian `(t, q, v) -> scalar`; `q0`, `v0`: point and velocity in one
-    structure; `t0`, `t1`: start and end (the user's time unit), `t1` may be earlier; `steps`: their number, a
-    Python integer; `method`: None for `StormerVerlet()` where the system is known to be separable and
-    `ImplicitMidpoint()` elsewhere; `save_every`: steps a row, a divisor of `steps`; `adjoint`: how gradients
-    run back, None for `DirectAdjoint()`; `throw`: raise where the integration failed.
+    **Arguments:** `system`: a Lagrangian `(t, q, v) -> scalar`, or one marked as `Forced`, `Constrained`,
+    `Nonholonomic`, `Herglotz` or `PhaseSpaceLagrangian`; `q0`, `v0`: point and velocity in one structure, `v0`
+    None for a `PhaseSpaceLagrangian`, whose points determine it; `t0`, `t1`: start and end (the user's time
+    unit), `t1` may be earlier; `steps`: their number, a Python integer; `method`: None for
+    `default_method(system)`; `save_every`: steps a row, a divisor of `steps`; `adjoint`: how gradients run
+    back, None for `DirectAdjoint()`; `compensated`: add the increments with compensation for round-off, for
+    long runs; `s0`: the initial action of a `Herglotz` system; `throw`: raise where the integration failed.
 
     **Returns:** a `Trajectory` of `steps / save_every + 1` rows, the start included. From a failed step on
     its rows are NaN.
@@ -65,35 +69,43 @@ def integrate(
     """
     _check_counts(steps, save_every)
     if method is None:
-        method = StormerVerlet() if is_separable(system) else ImplicitMidpoint()
+        method = default_method(system)
     adjoint = DirectAdjoint() if adjoint is None else adjoint
     adjoint.check(steps // save_every, save_every)
-    q, structure = flatten(q0, "q0")
-    v = structure.flatten(v0, "v0").astype(q.dtype)
-    for name, time in (("t0", t0), ("t1", t1)):
-        if jnp.shape(time) != ():
-            raise ValueError(f"{name} must be a number, but has shape {jnp.shape(time)}.")
+    for name, number in (("t0", t0), ("t1", t1), ("s0", s0)):
+        if jnp.shape(number) != ():
+            raise ValueError(f"{name} must be a number, but has shape {jnp.shape(number)}.")
+    system = as_field(system)
+    q, v, structure = _start(system, q0, v0, t0)
+    s = jnp.asarray(s0, q.dtype) if isinstance(unmarked(system), Herglotz) else None
     times = jnp.asarray(t0, q.dtype), jnp.asarray(t1, q.dtype)
-    trajectory = _run(as_field(system), structure, q, v, *times, method, adjoint, steps, save_every)
+    trajectory = _run(system, structure, q, v, s, *times, method, adjoint, steps, save_every, compensated)
     return raise_unless_successful(trajectory, throw)
 
 
 @eqx.filter_jit
-def _run(system, structure: Structure, q, v, t0, t1, method, adjoint, steps, save_every) -> Trajectory:
+def _run(system, structure: Structure, q, v, s, t0, t1, method, adjoint, steps, save_every, compensated) -> Trajectory:
     lagrangian = FlatLagrangian(system, structure)
     h = (t1 - t0) / steps
-    p = jax.grad(lagrangian, argnums=2)(t0, q, v)
-    equations, memory, regular = method.begin(lagrangian, t0, q, v)
+    p = jax.grad(lagrangian, argnums=2)(t0, q, v, *([] if s is None else [s]))
+    equations, start = method.prepare(lagrangian, t0, q, v, s)
+    memory = method.memory(equations, t0, q, p, v, s)
     rows = steps // save_every
 
     def time(number):
         return t0 + number.astype(h.dtype) * h
 
     def step(state, number):
-        q, p, memory, converged = state
+        q, p, lost, memory, converged = state
         entered = jnp.all(jnp.isfinite(q)) & jnp.all(jnp.isfinite(p))
-        q, p, memory, here = method.step(equations, time(number), h, q, p, memory)
-        return (q, p, memory, converged & (here | ~entered)), None
+        dq, dp, memory, here = method.step(equations, time(number), h, q, p, memory)
+        if compensated:
+            q, lost_q = with_compensation(q, lost[0], dq)
+            p, lost_p = with_compensation(p, lost[1], dp)
+            lost = lost_q, lost_p
+        else:
+            q, p = q + dq, p + dp
+        return (q, p, lost, memory, converged & (here | ~entered)), None
 
     def row(state, number):
         first = number * save_every
@@ -101,28 +113,39 @@ def _run(system, structure: Structure, q, v, t0, t1, method, adjoint, steps, sav
             state, _ = step(state, first)
         else:
             state = adjoint.within_row(lambda s, n: step(s, first + n), state, rows, save_every)
-        q, p, memory, _ = state
-        return state, (q, p, method.velocity_guess(memory))
+        q, p, _, memory, _ = state
+        return state, (q, p, method.kept(memory))
 
-    (_, _, _, converged), (points, momenta, guesses) = adjoint.over_rows(row, (q, p, memory, jnp.array(True)), rows)
+    lost = (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None
+    carry = (q, p, lost, memory, jnp.array(True))
+    (*_, converged), saved = adjoint.over_rows(row, carry, rows)
     times = time(jnp.arange(rows + 1) * save_every)
-    velocities = jax.vmap(lambda *state: method.velocity(equations, *state))(times[1:], points, momenta, guesses)
-    points, velocities, momenta = (
-        jnp.concatenate([start[None], rest]) for start, rest in ((q, points), (v, velocities), (p, momenta))
-    )
-    inspected = np.unique(np.linspace(1, rows, min(rows, _INSPECTED)).round().astype(int))
-    off_form = jax.vmap(lambda *state: method.off_form(equations, *state))(
-        times[inspected], points[inspected], velocities[inspected]
-    )
+    first = (q, p, method.kept(memory))
+    points, momenta, kept = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, saved)
+    seen = jax.vmap(lambda *state: method.observe(equations, *state))(times, points, momenta, kept)
+    velocities = seen.v.at[0].set(v)
+    some = np.unique(np.linspace(1, rows, min(rows, _INSPECTED)).round().astype(int))
     result = first_failure(
         (~(_finite(t0) & _finite(t1) & _finite(q) & _finite(v) & _finite(p)), RESULTS.nonfinite),
-        (~regular, RESULTS.indefinite_mass),
+        (start != RESULTS.successful, start),
         (~converged, RESULTS.implicit_step_failed),
         (~(_finite(points) & _finite(velocities)), RESULTS.nonfinite),
-        (jnp.any(off_form), RESULTS.not_separable),
     )
+    form = method.inspect(equations, seen.t[some], points[some], velocities[some])
+    result = RESULTS.where(result == RESULTS.successful, form, result)
     q, v, p = (jax.vmap(structure.unflatten)(each) for each in (points, velocities, momenta))
-    return Trajectory(times, q, v, p, result, method)
+    return Trajectory(seen.t, q, v, p, result, method, seen.s, seen.multipliers)
+
+
+def _start(system: LagrangianFn, q0, v0, t0):
+    """`(q, v, structure)` of a start on flat vectors; the velocity of a system of first order follows from q0."""
+    q, structure = flatten(q0, "q0")
+    if v0 is not None:
+        return q, structure.flatten(v0, "v0").astype(q.dtype), structure
+    if not isinstance(unmarked(system), PhaseSpaceLagrangian):
+        raise ValueError("v0 may be None for a PhaseSpaceLagrangian only: other motions need an initial velocity.")
+    time = jnp.asarray(t0, q.dtype)
+    return q, flat_phase_velocity(FlatLagrangian(system, structure), time, q), structure
 
 
 def _finite(array):

@@ -1,25 +1,59 @@
 """What every method of integration declares and does."""
 
 import abc
+from typing import NamedTuple
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
+from fimlag._results import RESULTS
+from fimlag.integrators._structure import AbstractStructure
 from fimlag.mechanics._lagrangian import FlatLagrangian
+
+
+class Step(NamedTuple):
+    """What a step changes: the increments of q and p, the next memory, and whether its equations were solved.
+
+    Increments rather than states, so that the loop can add them with compensation.
+    """
+
+    dq: Float[Array, " d"]
+    dp: Float[Array, " d"]
+    memory: PyTree
+    converged: Bool[Array, ""]
+
+
+class Observation(NamedTuple):
+    """What a saved row shows beside q and p; None for what the system or the method does not have.
+
+    **Attributes:** `t`: the physical time; `v`: the velocity; `s`: the action of a contact system, shape ();
+    `multipliers`: those of the constraints, shape (m,).
+    """
+
+    t: Float[Array, ""]
+    v: Float[Array, " d"]
+    s: Float[Array, ""] | None = None
+    multipliers: Float[Array, " m"] | None = None
 
 
 class AbstractMethod(eqx.Module):
     """One step of a method in phase space, on flat vectors, with its properties declared.
 
-    **Attributes:** `order` of convergence; `symplectic`: the step preserves $dp \\wedge dq$; `symmetric`: a
-    step back undoes a step; `explicit`: no equations are solved, and the Lagrangian must be separable;
-    `reference`.
+    **Attributes:** `order` of convergence; `structure`: what a step preserves, None for nothing; `symplectic`:
+    whether that is a symplectic form; `symmetric`: a step back undoes a step; `explicit`: no equations are
+    solved; `reference`.
     """
 
-    symplectic: eqx.AbstractVar[bool]
+    structure: eqx.AbstractVar[AbstractStructure | None]
     symmetric: eqx.AbstractVar[bool]
     explicit: eqx.AbstractVar[bool]
     reference: eqx.AbstractVar[str]
+
+    @property
+    def symplectic(self) -> bool:
+        """Whether a step preserves a symplectic form: the one that `structure` names."""
+        return self.structure is not None and self.structure.symplectic
 
     @property
     @abc.abstractmethod
@@ -27,11 +61,30 @@ class AbstractMethod(eqx.Module):
         """The order of convergence."""
 
     @abc.abstractmethod
-    def begin(
-        self, lagrangian: FlatLagrangian, t: Float[Array, ""], q: Float[Array, " d"], v: Float[Array, " d"]
-    ) -> tuple[PyTree, PyTree, Bool[Array, ""]]:
-        """`(equations, memory, regular)`: what all steps share, what passes from step to step beside q and p,
-        and whether the mass matrix at the start is invertible."""
+    def prepare(
+        self,
+        lagrangian: FlatLagrangian,
+        t: Float[Array, ""],
+        q: Float[Array, " d"],
+        v: Float[Array, " d"],
+        s: Float[Array, ""] | None,
+    ) -> tuple[PyTree, RESULTS]:
+        """`(equations, result)`: what all steps share, and what is wrong with the start.
+
+        A system that the method cannot integrate raises a `ValueError`.
+        """
+
+    @abc.abstractmethod
+    def memory(
+        self,
+        equations: PyTree,
+        t: Float[Array, ""],
+        q: Float[Array, " d"],
+        p: Float[Array, " d"],
+        v: Float[Array, " d"],
+        s: Float[Array, ""] | None,
+    ) -> PyTree:
+        """What passes from step to step beside q and p, at a start; `v` may be a guess."""
 
     @abc.abstractmethod
     def step(
@@ -42,30 +95,47 @@ class AbstractMethod(eqx.Module):
         q: Float[Array, " d"],
         p: Float[Array, " d"],
         memory: PyTree,
-    ) -> tuple[Float[Array, " d"], Float[Array, " d"], PyTree, Bool[Array, ""]]:
-        """`(q, p, memory, converged)` a time `h` later."""
+    ) -> Step:
+        """The step from time `t` to `t + h`."""
 
     @abc.abstractmethod
-    def velocity_guess(self, memory: PyTree) -> PyTree:
-        """What a saved row keeps of the memory, from which `velocity` starts."""
+    def kept(self, memory: PyTree) -> PyTree:
+        """What a saved row keeps of the memory, for `observe`."""
 
     @abc.abstractmethod
-    def velocity(
+    def observe(
         self,
         equations: PyTree,
         t: Float[Array, ""],
         q: Float[Array, " d"],
         p: Float[Array, " d"],
-        guess: PyTree,
-    ) -> Float[Array, " d"]:
-        """The velocity of a state in phase space."""
+        kept: PyTree,
+    ) -> Observation:
+        """What a saved row shows beside q and p."""
 
     @abc.abstractmethod
-    def off_form(
+    def inspect(
         self,
         equations: PyTree,
-        t: Float[Array, ""],
-        q: Float[Array, " d"],
-        v: Float[Array, " d"],
-    ) -> Bool[Array, ""]:
-        """Whether the Lagrangian at a state has left the form on which the method relies."""
+        t: Float[Array, " rows"],
+        q: Float[Array, "rows d"],
+        v: Float[Array, "rows d"],
+    ) -> RESULTS:
+        """What is wrong with some rows of a finished trajectory, such as a form that the method relies on and
+        that the Lagrangian has left."""
+
+
+def advanced(method: AbstractMethod, equations, t, h, q, p, memory):
+    """`(q, p, memory, converged)` after one step, its increments added."""
+    step = method.step(equations, t, h, q, p, memory)
+    return q + step.dq, p + step.dp, step.memory, step.converged
+
+
+def with_compensation(total, error, increment):
+    """`(total, error)` after adding an increment, the part lost to rounding carried along.
+
+    **Reference:** Kahan (1965); Hairer, Lubich & Wanner (2006), section VIII.5.
+    """
+    increment = increment + error
+    raised = total + increment
+    return raised, jnp.where(jnp.isfinite(raised), (total - raised) + increment, 0)

@@ -11,7 +11,8 @@ class Trajectory(AbstractSolution):
 
     **Attributes:** `t`, shape (steps / save_every + 1,); `q`, `v`, `p`: points, velocities and momenta, each
     leaf of the caller's structure with the rows stacked on axis 0; `result`: a member of `RESULTS`; `method`:
-    the method used.
+    the method used; `s`: the action of a contact system, shape (rows,), else None; `multipliers` of the
+    constraints, shape (rows, m), else None.
     """
 
     t: Float[Array, " rows"]
@@ -20,3 +21,5 @@ class Trajectory(AbstractSolution):
     p: PyTree[Array]
     result: RESULTS
     method: AbstractMethod
+    s: Float[Array, " rows"] | None = None
+    multipliers: Float[Array, "rows m"] | None = None

@@ -40,7 +40,7 @@ class ConjugateLagrangian(eqx.Module):
 
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
         flat, t, q, v = _phase_arguments(self.hamiltonian, t, q, v)
-        p = _conjugate(lambda p: flat(t, q, p), v, jnp.zeros_like(v))
+        p = conjugate_point(lambda p: flat(t, q, p), v, jnp.zeros_like(v))
         return p @ v - flat(t, q, p)
 
 
@@ -119,10 +119,10 @@ def flat_velocity(flat: FlatLagrangian, t, q, p, guess=None) -> Float[Array, " d
     if isinstance(known, NaturalLagrangian):
         metric = known.metric(flat.structure.unflatten(q))
         return solve((metric + metric.T) / 2, p)
-    return _conjugate(lambda v: flat(t, q, v), p, jnp.zeros_like(p) if guess is None else guess)
+    return conjugate_point(lambda v: flat(t, q, v), p, jnp.zeros_like(p) if guess is None else guess)
 
 
-def _conjugate(function, slope, guess):
+def conjugate_point(function, slope, guess):
     """The point where the gradient of a function equals `slope`, differentiable implicitly."""
     gradient = jax.grad(function)
 

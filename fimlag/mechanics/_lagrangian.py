@@ -98,6 +98,8 @@ def is_separable(system: LagrangianFn) -> bool | None:
 class FlatLagrangian(eqx.Module):
     """A Lagrangian on flat vectors: the caller's structure is restored before each call.
 
+    A contact Lagrangian takes the action s as a fourth argument.
+
     **Raises:** `ValueError` where the Lagrangian returns anything but a scalar.
     """
 
@@ -108,8 +110,10 @@ class FlatLagrangian(eqx.Module):
         self.lagrangian = as_field(lagrangian)
         self.structure = structure
 
-    def __call__(self, t: Float[Array, ""], q: Float[Array, " d"], v: Float[Array, " d"]) -> Float[Array, ""]:
-        value = self.lagrangian(t, self.structure.unflatten(q), self.structure.unflatten(v))
+    def __call__(
+        self, t: Float[Array, ""], q: Float[Array, " d"], v: Float[Array, " d"], *s: Float[Array, ""]
+    ) -> Float[Array, ""]:
+        value = self.lagrangian(t, self.structure.unflatten(q), self.structure.unflatten(v), *s)
         if jnp.shape(value) != ():
             raise ValueError(
                 f"A Lagrangian returns a scalar of shape (), but this one returned shape {jnp.shape(value)}."

@@ -1,0 +1,26 @@
+"""The method for a system of which only the type is known."""
+
+from fimlag._types import LagrangianFn
+from fimlag.integrators._explicit import StormerVerlet
+from fimlag.integrators._implicit import ImplicitMidpoint
+from fimlag.integrators._method import AbstractMethod
+from fimlag.mechanics import is_separable
+
+
+def default_method(system: LagrangianFn) -> AbstractMethod:
+    """The method that `integrate` takes where none is named.
+
+    `StormerVerlet()` for a system known to be separable, `ImplicitMidpoint()` for every other.
+
+    **Arguments:** `system`: as for `integrate`.
+
+    **Returns:** a method.
+
+    ```python
+    >>> import fimlag as fl
+    >>> type(fl.default_method(lambda t, q, v: v @ v)).__name__
+    'ImplicitMidpoint'
+
+    ```
+    """
+    return StormerVerlet() if is_separable(system) else ImplicitMidpoint()

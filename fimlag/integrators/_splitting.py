@@ -1,0 +1,108 @@
+"""Products of drifts and kicks, the machinery of all explicit symplectic methods."""
+
+import abc
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from fimlag._results import RESULTS, first_failure
+from fimlag.integrators._choice import refuse_unless_separable
+from fimlag.integrators._method import AbstractMethod, Observation, Step
+from fimlag.integrators._separable import SeparableEquations
+from fimlag.integrators._structure import Canonical
+
+
+class Splitting(NamedTuple):
+    """The shares of the step in a product of drifts and kicks, kicks and drifts in turn.
+
+    **Attributes:** `kick_first`: whether the product starts and ends with kicks; `drifts`, `kicks`: each sums
+    to one; the outer kind has one more than the inner.
+    """
+
+    kick_first: bool
+    drifts: tuple[float, ...]
+    kicks: tuple[float, ...]
+
+
+def composed_leapfrog(weights: tuple[float, ...]) -> Splitting:
+    """Leapfrog steps, kick-drift-kick, of these shares of the step one after another, their kicks joined."""
+    padded = np.asarray([0.0, *weights, 0.0])
+    return Splitting(True, tuple(weights), tuple(((padded[1:] + padded[:-1]) / 2).tolist()))
+
+
+class AbstractSplitting(AbstractMethod):
+    """Methods made of drifts and kicks; their memory is the force at the state, or nothing."""
+
+    structure: ClassVar[Canonical] = Canonical()
+    explicit: ClassVar[bool] = True
+
+    @property
+    @abc.abstractmethod
+    def splitting(self) -> Splitting:
+        """The drifts and kicks of a step."""
+
+    def prepare(self, lagrangian, t, q, v, s):
+        refuse_unless_separable(lagrangian.lagrangian, type(self).__name__)
+        equations = SeparableEquations(lagrangian, t, q, v)
+        regular = jnp.all(jnp.isfinite(equations.inverse))
+        return equations, first_failure((~regular, RESULTS.indefinite_mass))
+
+    def memory(self, equations, t, q, p, v, s):
+        return equations.force(t, q) if self.splitting.kick_first else None
+
+    def step(self, equations, t, h, q, p, memory):
+        march = _kicks_outside if self.splitting.kick_first else _drifts_outside
+        return march(self.splitting, equations, t, h, q, p, memory)
+
+    def kept(self, memory):
+        return None
+
+    def observe(self, equations, t, q, p, kept):
+        return Observation(t, equations.velocity(p))
+
+    def inspect(self, equations, t, q, v):
+        return first_failure((jnp.any(jax.vmap(equations.differ)(t, q, v)), RESULTS.not_separable))
+
+
+def _kicks_outside(splitting, equations, t, h, q, p, force):
+    """Kick, drift, kick, ..., kick; the last force is the next step's first."""
+    dp = splitting.kicks[0] * h * force
+
+    def drift_and_kick(state, share):
+        dq, dp, _ = state
+        drift, kick, elapsed = share
+        dq = dq + drift * h * equations.velocity(p + dp)
+        force = equations.force(t + elapsed * h, q + dq)
+        return (dq, dp + kick * h * force, force), None
+
+    start = (jnp.zeros_like(q), dp, force)
+    elapsed = np.cumsum(splitting.drifts)
+    dq, dp, force = _rolled(drift_and_kick, start, splitting.drifts, splitting.kicks[1:], elapsed)
+    return Step(dq, dp, force, jnp.array(True))
+
+
+def _drifts_outside(splitting, equations, t, h, q, p, memory):
+    """Drift, kick, drift, ..., drift."""
+    dq = splitting.drifts[0] * h * equations.velocity(p)
+
+    def kick_and_drift(state, share):
+        dq, dp = state
+        kick, drift, elapsed = share
+        dp = dp + kick * h * equations.force(t + elapsed * h, q + dq)
+        return (dq + drift * h * equations.velocity(p + dp), dp), None
+
+    elapsed = np.cumsum(splitting.drifts)[:-1]
+    shares = splitting.kicks, splitting.drifts[1:], elapsed
+    dq, dp = _rolled(kick_and_drift, (dq, jnp.zeros_like(p)), *shares)
+    return Step(dq, dp, memory, jnp.array(True))
+
+
+def _rolled(body, state, *shares):
+    """A scan over the shares: copies of the force in line would outgrow the loops that XLA compiles as one."""
+    dtype = jax.tree.leaves(state)[0].dtype
+    if len(shares[0]) == 1:
+        return body(state, [float(share[0]) for share in shares])[0]
+    return lax.scan(body, state, [jnp.asarray(share, dtype) for share in shares])[0]

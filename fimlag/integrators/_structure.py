@@ -1,0 +1,48 @@
+"""What the step of a method preserves, and how far a step is from it."""
+
+import abc
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class AbstractStructure(eqx.Module):
+    """A geometric structure that a step preserves.
+
+    **Attributes:** `symplectic`: whether it is a symplectic form.
+    """
+
+    symplectic: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def defect(self, method, equations, t, h, q, p, v, s) -> Float[Array, ""]:
+        """How far one step from a state is from preserving it, shape (); round-off where it does."""
+
+
+class Canonical(AbstractStructure):
+    r"""The symplectic form $dq^i \wedge dp_i$ on the phase space of the system.
+
+    $$\max |J^\top \Omega J - \Omega|$$
+    """
+
+    symplectic: bool = eqx.field(static=True, default=True)
+
+    def defect(self, method, equations, t, h, q, p, v, s):
+        def advance(z):
+            q, p = jnp.split(z, 2)
+            memory = method.memory(equations, t, q, p, v, s)
+            step = method.step(equations, t, h, q, p, memory)
+            return z + jnp.concatenate([step.dq, step.dp])
+
+        return symplectic_defect(advance, jnp.concatenate([q, p]))
+
+
+def symplectic_defect(advance, z: Float[Array, " n"], tangents: Float[Array, "n k"] | None = None) -> Float[Array, ""]:
+    r"""The largest entry of $W^\top (J^\top \Omega J - \Omega) W$, with W the identity or given tangent vectors."""
+    size = z.size // 2
+    jacobian = jax.jacfwd(advance)(z)
+    form = jnp.kron(jnp.asarray([[0, 1], [-1, 0]], z.dtype), jnp.eye(size, dtype=z.dtype))
+    difference = jacobian.T @ form @ jacobian - form
+    return jnp.max(jnp.abs(difference if tangents is None else tangents.T @ difference @ tangents))
