@@ -34,11 +34,11 @@ class AbstractStageEquations(eqx.Module):
         r"""$\ell$ and r at a stage."""
 
     @abc.abstractmethod
-    def unknowns(self, v: Float[Array, " d"], s: Float[Array, ""] | None) -> Float[Array, " m"]:
-        """A stage's unknowns, from a velocity and an action."""
+    def unknowns(self, v: Float[Array, " d"], s) -> Float[Array, " m"]:
+        """A stage's unknowns, from a velocity and the action of a contact system."""
 
     @abc.abstractmethod
-    def start(self, p: Float[Array, " d"], s: Float[Array, ""] | None) -> Float[Array, " m"]:
+    def start(self, p: Float[Array, " d"], s) -> Float[Array, " m"]:
         r"""$\ell_0$ of a state."""
 
     @abc.abstractmethod
