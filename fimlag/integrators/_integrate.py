@@ -140,12 +140,14 @@ def _run(system, structure: Structure, q, v, s, t0, t1, method, adjoint, steps, 
 def _start(system: LagrangianFn, q0, v0, t0):
     """`(q, v, structure)` of a start on flat vectors; the velocity of a system of first order follows from q0."""
     q, structure = flatten(q0, "q0")
-    if v0 is not None:
-        return q, structure.flatten(v0, "v0").astype(q.dtype), structure
-    if not isinstance(unmarked(system), PhaseSpaceLagrangian):
-        raise ValueError("v0 may be None for a PhaseSpaceLagrangian only: other motions need an initial velocity.")
-    time = jnp.asarray(t0, q.dtype)
-    return q, flat_phase_velocity(FlatLagrangian(system, structure), time, q), structure
+    first_order = isinstance(unmarked(system), PhaseSpaceLagrangian)
+    if first_order and v0 is not None:
+        raise ValueError("The points of a PhaseSpaceLagrangian determine its velocity: give v0 as None.")
+    if first_order:
+        return q, flat_phase_velocity(FlatLagrangian(system, structure), jnp.asarray(t0, q.dtype), q), structure
+    if v0 is None:
+        raise ValueError("v0 may be None for a PhaseSpaceLagrangian only: this motion needs an initial velocity.")
+    return q, structure.flatten(v0, "v0").astype(q.dtype), structure
 
 
 def _finite(array):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 from hypothesis import given, settings, strategies as st
+from scipy.integrate import solve_ivp
 
 import fimlag as fl
 from fimlag import problems
@@ -264,3 +265,72 @@ def test_integrate_lowers_for_other_platforms(platform, system):
         return fl.integrate(system, q0, v0, t1=1.0, steps=4, throw=False)
 
     assert jax.jit(run).trace(START, PUSH).lower(lowering_platforms=(platform,)).as_text()
+
+
+def predator_and_prey():
+    """Lotka-Volterra in the coordinates (prey, predators), with the symplectic form dx dy / (x y)."""
+
+    def one_form(t, q):
+        return jnp.stack([jnp.log(q[1]) / q[0], jnp.zeros_like(q[0])])
+
+    return fl.PhaseSpaceLagrangian(one_form, lambda t, q: q[0] - jnp.log(q[0]) + q[1] - 2 * jnp.log(q[1]))
+
+
+def test_a_lagrangian_linear_in_the_velocity_moves_by_its_first_order_equations():
+    flow = fl.integrate(predator_and_prey(), START, None, t1=10.0, steps=400, method=fl.GaussLegendre(3))
+    exact = solve_ivp(
+        lambda t, q: [q[0] * (2 - q[1]), q[1] * (q[0] - 1)], (0, 10), START, method="DOP853", rtol=1e-13, atol=1e-13
+    ).y[:, -1]
+    np.testing.assert_allclose(flow.q[-1], exact, rtol=1e-10)  # c h^6 with h = 0.025
+    np.testing.assert_allclose(flow.p[:, 0], jnp.log(flow.q[:, 1]) / flow.q[:, 0], rtol=1e-14)
+
+
+def test_the_start_of_a_motion_holds_what_its_order_needs():
+    with pytest.raises(ValueError, match="determine its velocity"):
+        fl.integrate(predator_and_prey(), START, PUSH, t1=1.0, steps=4)
+    with pytest.raises(ValueError, match="needs an initial velocity"):
+        fl.integrate(PENDULUM, START, None, t1=1.0, steps=4)
+
+
+@pytest.mark.parametrize("method", [fl.ImplicitMidpoint(), fl.GaussLegendre(3)], ids=repr)
+def test_the_damped_oscillator_is_one_motion_three_ways(method):
+    rate, spring = 0.2, fl.NaturalLagrangian(fl.EuclideanMetric(1.0), lambda q: 0.845 * (q @ q))
+    dragged = fl.Forced(spring, fl.rayleigh(lambda t, q, v: rate * (v @ v) / 2))
+    contact = fl.Herglotz.linear(spring, rate)
+
+    def growing(t, q, v):
+        return jnp.exp(rate * t) * spring(t, q, v)
+
+    times = np.linspace(0, 5, 11)
+    fast = np.sqrt(1.69 - 0.01)
+    swing = np.outer(np.cos(fast * times), START) + np.outer(np.sin(fast * times), PUSH + 0.1 * START) / fast
+    exact = np.exp(-0.1 * times)[:, None] * swing
+    bound = 3e-3 if method.order == 2 else 1e-10  # c h^p with h = 0.05
+    for system in (dragged, growing, contact):
+        flow = fl.integrate(system, START, PUSH, t1=5.0, steps=100, save_every=10, method=method)
+        np.testing.assert_allclose(flow.q, exact, atol=bound)
+    # The action of the contact motion: s' = L - rate s.
+    action = solve_ivp(
+        lambda t, y: [
+            *y[2:4],
+            *(-1.69 * y[:2] - rate * y[2:4]),
+            y[2:4] @ y[2:4] / 2 - 0.845 * y[:2] @ y[:2] - rate * y[4],
+        ],
+        (0, 5),
+        [*START, *PUSH, 0.7],
+        method="DOP853",
+        rtol=1e-13,
+        atol=1e-13,
+    ).y[4, -1]
+    flow = fl.integrate(contact, START, PUSH, t1=5.0, steps=100, method=method, s0=0.7)
+    np.testing.assert_allclose(flow.s[-1], action, atol=bound)
+
+
+def test_compensation_takes_round_off_from_a_long_sum():
+    drift = fl.NaturalLagrangian(fl.EuclideanMetric(1.0))
+    start, push = jnp.array([1.0], jnp.float32), jnp.array([0.1], jnp.float32)
+    plain, compensated = (
+        fl.integrate(drift, start, push, t1=1.0, steps=2**16, compensated=flag).q[-1] for flag in (False, True)
+    )
+    assert abs(compensated - 1.1) < 1.2e-7  # a unit of round-off
+    assert abs(plain - 1.1) > 1e-4  # each increment of 1.5e-6 is rounded to units of 1.2e-7
