@@ -140,6 +140,7 @@ from fimlag.geometry import (
 # isort: split
 from fimlag.mechanics import (
     Constrained as Constrained,
+    ConstrainedState as ConstrainedState,
     FisherLagrangian as FisherLagrangian,
     Forced as Forced,
     Herglotz as Herglotz,
@@ -148,6 +149,8 @@ from fimlag.mechanics import (
     PhaseSpaceLagrangian as PhaseSpaceLagrangian,
     Separable as Separable,
     acceleration as acceleration,
+    constrained_acceleration as constrained_acceleration,
+    constraint_defect as constraint_defect,
     energy as energy,
     euler_lagrange_residual as euler_lagrange_residual,
     hamiltonian as hamiltonian,
@@ -156,6 +159,7 @@ from fimlag.mechanics import (
     mass_matrix as mass_matrix,
     momentum as momentum,
     phase_velocity as phase_velocity,
+    project_onto_constraints as project_onto_constraints,
     rayleigh as rayleigh,
     symplectic_form as symplectic_form,
     velocity as velocity,

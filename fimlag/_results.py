@@ -128,6 +128,24 @@ class RESULTS(eqx.Enumeration):
         "for curvature K, or the mean squared distance is not convex there. Average nearer points, or give a smaller "
         "bound by `curvature`."
     )
+    dependent_constraints = (
+        "The constraints are dependent here, or the mass matrix is singular along them: a row of their matrix is a "
+        "combination of the others, or vanishes. Leave out a redundant constraint, write one that vanishes with a "
+        "nonzero gradient, or start away from the singular point."
+    )
+    not_nearest = (
+        "A point that keeps the constraints was found, but it is not the one nearest to the start: the distance can be "
+        "reduced along the surface. Start closer to it."
+    )
+    degenerate_form = (
+        "The symplectic form is singular, so the Lagrangian does not determine a velocity: `null_direction` of the "
+        "report names the coordinates at fault. Where `obstruction` is zero a coordinate is free (a gauge): fix it; "
+        "elsewhere the direction is a constraint on the point: eliminate it."
+    )
+    not_first_order = (
+        "The Lagrangian is not linear in the velocity, or a force on it is not: its equations are of second order, or "
+        "have no single solution. Use `acceleration`, or give a force at most linear in the velocity."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -3,6 +3,8 @@
 from fimlag.mechanics._constraints import (
     Constrained as Constrained,
     Nonholonomic as Nonholonomic,
+    constrained_acceleration as constrained_acceleration,
+    constraint_defect as constraint_defect,
 )
 from fimlag.mechanics._contact import (
     Herglotz as Herglotz,
@@ -33,4 +35,8 @@ from fimlag.mechanics._phase_space import (
     PhaseSpaceLagrangian as PhaseSpaceLagrangian,
     phase_velocity as phase_velocity,
     symplectic_form as symplectic_form,
+)
+from fimlag.mechanics._projection import (
+    ConstrainedState as ConstrainedState,
+    project_onto_constraints as project_onto_constraints,
 )
