@@ -19,7 +19,8 @@ FLOORS = (
     ("integrators",),
     ("paths",),
     ("fitting",),
-    ("diagnostics", "problems", "datasets", "io", "plot"),
+    ("problems", "datasets", "io", "plot"),
+    ("diagnostics",),
     ("_command",),
     ("__main__",),
 )
