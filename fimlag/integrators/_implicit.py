@@ -116,7 +116,7 @@ class AbstractGauss(AbstractMethod):
         guess, s = kept
         return equations.observe(t, q, p, s, guess)
 
-    def inspect(self, equations, t, q, v):
+    def inspect(self, equations, t, q, v, kept):
         return RESULTS.successful
 
 

@@ -131,7 +131,8 @@ def _run(system, structure: Structure, q, v, s, t0, t1, method, adjoint, steps, 
         (~converged, RESULTS.implicit_step_failed),
         (~(_finite(points) & _finite(velocities)), RESULTS.nonfinite),
     )
-    form = method.inspect(equations, seen.t[some], points[some], velocities[some])
+    inspected = jax.tree.map(lambda rows: rows[some], (seen.t, points, velocities, kept))
+    form = method.inspect(equations, *inspected)
     result = RESULTS.where(result == RESULTS.successful, form, result)
     q, v, p = (jax.vmap(structure.unflatten)(each) for each in (points, velocities, momenta))
     return Trajectory(seen.t, q, v, p, result, method, seen.s, seen.multipliers)

@@ -120,9 +120,10 @@ class AbstractMethod(eqx.Module):
         t: Float[Array, " rows"],
         q: Float[Array, "rows d"],
         v: Float[Array, "rows d"],
+        kept: PyTree,
     ) -> RESULTS:
-        """What is wrong with some rows of a finished trajectory, such as a form that the method relies on and
-        that the Lagrangian has left."""
+        """What is wrong with some rows of a finished trajectory and what they kept of the memory, such as a form
+        that the method relies on and that the Lagrangian has left."""
 
 
 def advanced(method: AbstractMethod, equations, t, h, q, p, memory):

@@ -63,7 +63,7 @@ class AbstractSplitting(AbstractMethod):
     def observe(self, equations, t, q, p, kept):
         return Observation(t, equations.velocity(p))
 
-    def inspect(self, equations, t, q, v):
+    def inspect(self, equations, t, q, v, kept):
         return first_failure((jnp.any(jax.vmap(equations.differ)(t, q, v)), RESULTS.not_separable))
 
 
