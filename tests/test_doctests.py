@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import pathlib
 import pkgutil
 
 import pytest
@@ -20,6 +21,5 @@ def test_examples_in_docstrings_hold(name):
 
 
 def test_there_are_examples():
-    finder = doctest.DocTestFinder(exclude_empty=True)
-    examples = [test for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples]
-    assert len(examples) > 30
+    sources = (path.read_text() for path in pathlib.Path(fl.__path__[0]).rglob("*.py"))
+    assert sum(source.count("```python\n    >>> ") for source in sources) > 100

@@ -69,10 +69,10 @@ def wald_region(
     **Reference:** Wald (1943); Cox & Hinkley (1974), section 9.3.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
+    >>> import jax, jax.numpy as jnp, fimlag as fl
     >>> model, data = fl.families.Normal().model, jnp.array([1.0, 2.0, 6.0])
     >>> region = fl.wald_region(model, data, fl.maximum_likelihood(model, data, jnp.array([2.0, 1.0])))
-    >>> print(jnp.round(region.statistic(jnp.array([4.0, jnp.sqrt(14 / 3)])), 3))
+    >>> print(jnp.round(jax.jit(lambda theta: region.statistic(theta))(jnp.array([4.0, jnp.sqrt(14 / 3)])), 3))
     0.643
 
     ```

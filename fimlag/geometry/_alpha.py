@@ -32,8 +32,8 @@ def amari_chentsov(model: AbstractModel, theta: Coordinates) -> Float[Array, "d 
     **Reference:** Amari & Nagaoka (2000), section 2.3; Chentsov (1982).
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> print(fl.amari_chentsov(fl.families.Normal(), jnp.array([0.0, 1.0]))[1])
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> print(jax.jit(lambda q: fl.amari_chentsov(fl.families.Normal(), q))(jnp.array([0.0, 1.0]))[1])
     [[2. 0.]
      [0. 8.]]
 
@@ -70,9 +70,10 @@ def alpha_christoffel(model: AbstractModel, theta: Coordinates, alpha: RealScala
     **Reference:** Amari & Nagaoka (2000), section 2.3.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> family, natural = fl.families.ExponentialFamily(jnp.exp), jnp.array(0.0)
-    >>> print(fl.alpha_christoffel(family, natural, 1.0), fl.alpha_christoffel(family, natural, -1.0))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> family = fl.families.ExponentialFamily(jnp.exp)
+    >>> symbols = jax.jit(lambda natural, alpha: fl.alpha_christoffel(family, natural, alpha))
+    >>> print(symbols(0.0, 1.0), symbols(0.0, -1.0))
     [[[0.]]] [[[1.]]]
 
     ```
@@ -103,9 +104,9 @@ def alpha_acceleration(
     **Reference:** Amari & Nagaoka (2000), sections 1.6 and 2.3.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> mixture = fl.alpha_acceleration(fl.families.Poisson(60), 2.0, 1.0, -1.0)
-    >>> print(jnp.round(mixture, 9) + 0.0)
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> mixture = jax.jit(lambda q, v: fl.alpha_acceleration(fl.families.Poisson(60), q, v, -1.0))
+    >>> print(jnp.round(mixture(2.0, 1.0), 9) + 0.0)
     0.0
 
     ```
@@ -134,9 +135,9 @@ def alpha_curvature(model: AbstractModel, theta: Coordinates, alpha: RealScalarL
     **Reference:** Amari & Nagaoka (2000), section 3.1; Lauritzen (1987), section 4.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> curvature = fl.alpha_curvature(fl.families.Normal(), jnp.array([0.0, 1.0]), 1.0)
-    >>> bool(jnp.all(jnp.abs(curvature) < 1e-12))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> curvature = jax.jit(lambda q: fl.alpha_curvature(fl.families.Normal(), q, 1.0))
+    >>> bool(jnp.all(jnp.abs(curvature(jnp.array([0.0, 1.0]))) < 1e-12))
     True
 
     ```

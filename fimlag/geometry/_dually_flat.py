@@ -95,9 +95,9 @@ def m_geodesic(family: ExponentialFamily, a: Coordinates, b: Coordinates) -> Mix
     **Reference:** Amari & Nagaoka (2000), section 3.3.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> poisson = fl.ExponentialFamily(jnp.exp)
-    >>> print(jnp.round(jnp.exp(fl.m_geodesic(poisson, 0.0, jnp.log(3.0))(0.5)), 9))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> halfway = jax.jit(lambda one, other: fl.m_geodesic(fl.ExponentialFamily(jnp.exp), one, other)(0.5))
+    >>> print(jnp.round(jnp.exp(halfway(0.0, jnp.log(3.0))), 9))
     2.0
 
     ```

@@ -35,9 +35,9 @@ def chernoff_information(model: AbstractModel, theta0: Coordinates, theta1: Coor
     **Reference:** Chernoff (1952); Nielsen (2013), eq. 13.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> normal = fl.families.Normal().model
-    >>> print(jnp.round(fl.chernoff_information(normal, jnp.array([0.0, 1.0]), jnp.array([2.0, 1.0])), 9))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> chernoff = jax.jit(lambda one, other: fl.chernoff_information(fl.families.Normal().model, one, other))
+    >>> print(jnp.round(chernoff(jnp.array([0.0, 1.0]), jnp.array([2.0, 1.0])), 9))
     0.5
 
     ```
@@ -59,9 +59,9 @@ def chernoff_exponent(model: AbstractModel, theta0: Coordinates, theta1: Coordin
     **Reference:** Nielsen (2013), theorem 1 (the density equally far from both).
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> exponent = fl.chernoff_exponent(fl.families.Poisson(60).model, 1.0, 4.0)
-    >>> print(f"{exponent:.6f} {jnp.log(3.0 / jnp.log(4.0)) / jnp.log(4.0):.6f}")
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> exponent = jax.jit(lambda one, other: fl.chernoff_exponent(fl.families.Poisson(60).model, one, other))
+    >>> print(f"{exponent(1.0, 4.0):.6f} {jnp.log(3.0 / jnp.log(4.0)) / jnp.log(4.0):.6f}")
     0.556864 0.556864
 
     ```

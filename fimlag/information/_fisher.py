@@ -29,8 +29,8 @@ def score(model: AbstractModel, theta: Coordinates, x) -> Coordinates:
     **Reference:** Cox & Hinkley (1974), section 4.8.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> print(fl.score(fl.families.Normal().model, jnp.array([0.0, 1.0]), 2.0))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> print(jax.jit(lambda theta, x: fl.score(fl.families.Normal().model, theta, x))(jnp.array([0.0, 1.0]), 2.0))
     [2. 3.]
 
     ```
@@ -61,8 +61,9 @@ def fisher_information(model: AbstractModel, theta: Coordinates, form: str = "sc
     **Reference:** Fisher (1925); Amari & Nagaoka (2000), eq. 2.6 and 2.9.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> print(jnp.round(fl.fisher_information(fl.families.Normal().model, jnp.array([0.0, 0.5])), 6) + 0.0)
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> information = jax.jit(lambda theta: fl.fisher_information(fl.families.Normal().model, theta))
+    >>> print(jnp.round(information(jnp.array([0.0, 0.5])), 6) + 0.0)
     [[4. 0.]
      [0. 8.]]
 
@@ -110,8 +111,8 @@ def fisher_estimate(
     **Reference:** Owen (2013), chapter 9 (importance sampling and its effective sample size); White (1982), section 4.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> estimate = fl.fisher_estimate(fl.families.Poisson(60).model, jnp.array(4.0))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> estimate = jax.jit(lambda rate: fl.fisher_estimate(fl.families.Poisson(60).model, rate))(4.0)
     >>> print(estimate.route, jnp.round(estimate.value, 9), jnp.round(estimate.certificate.mass, 9))
     score form over ExactSum [[0.25]] 1.0
 
@@ -142,9 +143,9 @@ def fisher_quadratic(model: AbstractModel, theta: Coordinates, v: Coordinates) -
     **Reference:** Rao (1945).
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> model = fl.families.Normal().model
-    >>> print(jnp.round(fl.fisher_quadratic(model, jnp.array([0.0, 1.0]), jnp.array([1.0, 1.0])), 9))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> quadratic = jax.jit(lambda theta, v: fl.fisher_quadratic(fl.families.Normal().model, theta, v))
+    >>> print(jnp.round(quadratic(jnp.array([0.0, 1.0]), jnp.array([1.0, 1.0])), 9))
     3.0
 
     ```
@@ -170,9 +171,10 @@ def observed_information(
     **Reference:** Efron & Hinkley (1978).
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
+    >>> import jax, jax.numpy as jnp, fimlag as fl
     >>> log_likelihood = fl.families.Exponential().log_likelihood
-    >>> print(fl.observed_information(log_likelihood, 2.0, jnp.array([0.1, 0.7, 0.2])))
+    >>> observed = jax.jit(lambda rate, data: fl.observed_information(log_likelihood, rate, data))
+    >>> print(observed(2.0, jnp.array([0.1, 0.7, 0.2])))
     [[0.75]]
 
     ```
@@ -208,9 +210,10 @@ def empirical_fisher(log_likelihood: LogLikelihood, theta: Coordinates, data: Py
     **Reference:** Kunstner, Balles & Hennig (2019), eq. 3.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
+    >>> import jax, jax.numpy as jnp, fimlag as fl
     >>> log_likelihood = fl.families.Exponential().log_likelihood
-    >>> print(fl.empirical_fisher(log_likelihood, 2.0, jnp.array([0.5, 1.0, 2.5])))
+    >>> empirical = jax.jit(lambda rate, data: fl.empirical_fisher(log_likelihood, rate, data))
+    >>> print(empirical(2.0, jnp.array([0.5, 1.0, 2.5])))
     [[4.25]]
 
     ```

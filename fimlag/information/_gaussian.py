@@ -42,11 +42,12 @@ class GaussianModel(AbstractClosedModel):
     **Reference:** Porat & Friedlander (1986), eq. 2.7; Kay (1993), eq. 3.31.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
+    >>> import jax, jax.numpy as jnp, fimlag as fl
     >>> lags = jnp.abs(jnp.arange(3.0)[:, None] - jnp.arange(3.0)[None, :])
     >>> def covariance(theta): return theta["variance"] * jnp.exp(-lags / theta["length"])
     >>> process = fl.GaussianModel(None, covariance)
-    >>> print(jnp.round(fl.fisher_information(process, {"length": 1.0, "variance": 2.0})[1, 1], 6))
+    >>> information = jax.jit(lambda theta: fl.fisher_information(process, theta))
+    >>> print(jnp.round(information({"length": 1.0, "variance": 2.0})[1, 1], 6))
     0.375
 
     ```

@@ -33,8 +33,9 @@ def log_jeffreys_density(model: AbstractModel, theta: Coordinates) -> Float[Arra
     **Reference:** Jeffreys (1946).
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> print(jnp.round(fl.log_jeffreys_density(fl.families.Normal().model, jnp.array([0.0, 0.5])), 9))  # log sqrt(32)
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> density = jax.jit(lambda theta: fl.log_jeffreys_density(fl.families.Normal().model, theta))
+    >>> print(jnp.round(density(jnp.array([0.0, 0.5])), 9))                # log sqrt(32)
     1.732867951
 
     ```
@@ -54,8 +55,9 @@ def jeffreys_density(model: AbstractModel, theta: Coordinates) -> Float[Array, "
     **Reference:** Jeffreys (1946).
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> print(fl.jeffreys_density(fl.families.Bernoulli().model, 0.5))      # 1 / sqrt(p (1 - p))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> density = jax.jit(lambda p: fl.jeffreys_density(fl.families.Bernoulli().model, p))
+    >>> print(density(0.5))                                                # 1 / sqrt(p (1 - p))
     2.0
 
     ```
@@ -105,8 +107,9 @@ def jeffreys_volume(
     **Reference:** Jeffreys (1946); Rissanen (1996) and Balasubramanian (1997) for the volume.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
-    >>> print(jnp.round(fl.jeffreys_volume(fl.families.Bernoulli().model, 0.0, 1.0).value, 9))
+    >>> import jax, jax.numpy as jnp, fimlag as fl
+    >>> volume = jax.jit(lambda lower, upper: fl.jeffreys_volume(fl.families.Bernoulli().model, lower, upper))
+    >>> print(jnp.round(volume(0.0, 1.0).value, 9))
     3.141592654
 
     ```

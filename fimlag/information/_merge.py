@@ -30,7 +30,7 @@ def merge_estimates(first: FisherEstimate, second: FisherEstimate) -> FisherEsti
     >>> density = lambda sigma, x: jax.scipy.stats.norm.logpdf(x, 0.0, sigma)
     >>> def half(start):
     ...     rule = fl.MonteCarlo(draw, 8192, jax.random.key(0), start=start)
-    ...     return fl.fisher_estimate(fl.StatisticalModel(density, rule), 2.0)
+    ...     return jax.jit(lambda sigma: fl.fisher_estimate(fl.StatisticalModel(density, rule), sigma))(2.0)
     >>> print(fl.merge_estimates(half(0), half(1)).certificate.outcomes)
     16384.0
 

@@ -36,7 +36,8 @@ def quantum_geometric_tensor(state: Callable, theta: Coordinates) -> Complex[Arr
     >>> def spin(a):
     ...     up, down = jnp.cos(a[0] / 2), jnp.sin(a[0] / 2)
     ...     return jax.lax.complex(jnp.stack([up, down * jnp.cos(a[1])]), jnp.stack([0 * up, down * jnp.sin(a[1])]))
-    >>> print(jnp.round(fl.quantum_geometric_tensor(spin, jnp.array([jnp.pi / 2, 0.3])), 9) + 0.0)
+    >>> tensor = jax.jit(lambda angles: fl.quantum_geometric_tensor(spin, angles))
+    >>> print(jnp.round(tensor(jnp.array([jnp.pi / 2, 0.3])), 9) + 0.0)
     [[0.25+0.j   0.  +0.25j]
      [0.  -0.25j 0.25+0.j  ]]
 
@@ -77,7 +78,8 @@ def berry_curvature(state: Callable, theta: Coordinates) -> Float[Array, "d d"]:
     >>> def spin(a):
     ...     up, down = jnp.cos(a[0] / 2), jnp.sin(a[0] / 2)
     ...     return jax.lax.complex(jnp.stack([up, down * jnp.cos(a[1])]), jnp.stack([0 * up, down * jnp.sin(a[1])]))
-    >>> print(jnp.round(fl.berry_curvature(spin, jnp.array([jnp.pi / 2, 0.3])), 9) + 0.0)
+    >>> curvature = jax.jit(lambda angles: fl.berry_curvature(spin, angles))
+    >>> print(jnp.round(curvature(jnp.array([jnp.pi / 2, 0.3])), 9) + 0.0)
     [[ 0.  -0.5]
      [ 0.5  0. ]]
 
@@ -111,9 +113,9 @@ def quantum_fisher_information(state_or_density: Callable, theta: Coordinates) -
     **Reference:** Braunstein & Caves (1994), eq. 24; Paris (2009), eq. 15; Safranek (2017) for changes of rank.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
+    >>> import jax, jax.numpy as jnp, fimlag as fl
     >>> def thermal(r): return 0.5 * jnp.array([[1.0 + r, 0.0], [0.0, 1.0 - r]])
-    >>> print(jnp.round(fl.quantum_fisher_information(thermal, 0.6), 9))            # 1 / (1 - r^2)
+    >>> print(jnp.round(jax.jit(lambda r: fl.quantum_fisher_information(thermal, r))(0.6), 9))  # 1 / (1 - r^2)
     [[1.5625]]
 
     ```

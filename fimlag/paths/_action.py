@@ -39,9 +39,9 @@ def action(
     **Reference:** Arnold (1989), sec. 13.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
+    >>> import jax, jax.numpy as jnp, fimlag as fl
     >>> free = fl.NaturalLagrangian(fl.EuclideanMetric(1.0))
-    >>> round(float(fl.action(free, jnp.array([[0.0, 0.0], [1.0, 2.0]]))), 9)
+    >>> round(float(jax.jit(lambda nodes: fl.action(free, nodes))(jnp.array([[0.0, 0.0], [1.0, 2.0]]))), 9)
     2.5
 
     ```

@@ -74,9 +74,9 @@ class Wishart(AbstractWishart):
     **Reference:** Muirhead (1982), theorem 3.2.1; Skovgaard (1984) for the metric and its distance.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
+    >>> import jax, jax.numpy as jnp, fimlag as fl
     >>> family = fl.families.Wishart(2, 5.0)
-    >>> print(jnp.diagonal(family.fisher(jnp.zeros(3))))
+    >>> print(jnp.diagonal(jax.jit(family.fisher)(jnp.zeros(3))))
     [10.  5. 10.]
 
     ```
@@ -142,9 +142,9 @@ class WishartDof(AbstractWishart):
     **Reference:** Muirhead (1982), theorem 3.2.1.
 
     ```python
-    >>> import jax.numpy as jnp, fimlag as fl
+    >>> import jax, jax.numpy as jnp, fimlag as fl
     >>> family = fl.families.WishartDof(2)
-    >>> print(family.fisher(jnp.array([5.0, 0.0, 0.0, 0.0]))[0, 1:])
+    >>> print(jax.jit(family.fisher)(jnp.array([5.0, 0.0, 0.0, 0.0]))[0, 1:])
     [1. 0. 1.]
 
     ```
