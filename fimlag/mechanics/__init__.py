@@ -8,6 +8,13 @@ from fimlag.mechanics._constraints import (
 )
 from fimlag.mechanics._contact import (
     Herglotz as Herglotz,
+    caldirola_kanai as caldirola_kanai,
+    contact_acceleration as contact_acceleration,
+)
+from fimlag.mechanics._contact_energy import (
+    contact_energy as contact_energy,
+    contact_hamiltonian as contact_hamiltonian,
+    dissipation_defect as dissipation_defect,
 )
 from fimlag.mechanics._euler_lagrange import (
     acceleration as acceleration,
@@ -35,6 +42,10 @@ from fimlag.mechanics._phase_space import (
     PhaseSpaceLagrangian as PhaseSpaceLagrangian,
     phase_velocity as phase_velocity,
     symplectic_form as symplectic_form,
+)
+from fimlag.mechanics._phase_space_report import (
+    PhaseSpaceReport as PhaseSpaceReport,
+    phase_space_report as phase_space_report,
 )
 from fimlag.mechanics._projection import (
     ConstrainedState as ConstrainedState,

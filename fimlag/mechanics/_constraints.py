@@ -40,7 +40,7 @@ class Constrained(AbstractConstraint):
 
     **Returns:** a callable `(t, q, v) -> scalar`. Its `acceleration` is that of `constrained_acceleration`.
 
-    **Reference:** Arnold (1989), section 21; Hairer, Lubich & Wanner (2006), eq. VII.1.7.
+    **Reference:** Arnold (1989), section 21; Hairer, Lubich & Wanner (2006), section VII.1.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -131,7 +131,7 @@ def constrained_acceleration(
 
     **Raises:** `ValueError` for a system without constraints, and for more constraints than coordinates.
 
-    **Reference:** Hairer, Lubich & Wanner (2006), eq. VII.1.12; Bloch (2003), section 5.2.
+    **Reference:** Hairer, Lubich & Wanner (2006), section VII.1; Bloch (2003), chapter 5.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl

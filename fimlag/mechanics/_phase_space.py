@@ -86,9 +86,9 @@ def symplectic_form(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates)
 
     ```
     """
-    flat, t, q = _place(lagrangian, t, q)
+    flat, t, q = flat_place(lagrangian, t, q)
     jacobian = jax.jacfwd(jax.grad(flat, argnums=2), argnums=1)(t, q, jnp.zeros_like(q))
-    return jnp.where(_is_linear(flat, t, q), jacobian.T - jacobian, jnp.nan)
+    return jnp.where(is_linear(flat, t, q), jacobian.T - jacobian, jnp.nan)
 
 
 def phase_velocity(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates) -> PyTree[Array]:
@@ -108,7 +108,7 @@ def phase_velocity(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates) 
     **Raises:** `ValueError` for a `NaturalLagrangian`, and for an odd number of coordinates without a force,
     where every form is singular.
 
-    **Reference:** Faddeev & Jackiw (1988), eq. 5; Arnold (1989), section 37.
+    **Reference:** Faddeev & Jackiw (1988); Arnold (1989), section 37.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -117,7 +117,7 @@ def phase_velocity(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates) 
 
     ```
     """
-    flat, t, q = _place(lagrangian, t, q)
+    flat, t, q = flat_place(lagrangian, t, q)
     return flat.structure.unflatten(flat_phase_velocity(flat, t, q))
 
 
@@ -130,7 +130,7 @@ def flat_phase_velocity(flat: FlatLagrangian, t: Float[Array, ""], q: Float[Arra
             "the symplectic form of an odd number is singular."
         )
     v = solve(matrix, drive)
-    regular = _is_linear(flat, t, q)
+    regular = is_linear(flat, t, q)
     if applied is not None:
         scale = jnp.abs(drive) + jnp.abs(matrix) @ jnp.abs(v)
         left = jnp.abs(unbalanced(flat, t, q, v))
@@ -158,7 +158,7 @@ def unbalanced(flat: FlatLagrangian, t, q, v) -> Float[Array, " d"]:
     return (pull if applied is None else pull + applied) - rate
 
 
-def _is_linear(flat, t, q):
+def is_linear(flat, t, q):
     """Whether the mass matrix vanishes at rest and at a unit velocity; autodiff leaves exact zeros."""
     if isinstance(unmarked(flat.lagrangian), PhaseSpaceLagrangian):
         return jnp.array(True)
@@ -166,7 +166,8 @@ def _is_linear(flat, t, q):
     return jnp.all(masses(jnp.stack([jnp.zeros_like(q), jnp.ones_like(q)])) == 0)
 
 
-def _place(lagrangian, t, q):
+def flat_place(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates):
+    """`(flat Lagrangian, t, q)` with q as a vector; a `ValueError` for what is quadratic in the velocity."""
     if isinstance(unmarked(lagrangian), NaturalLagrangian):
         raise ValueError(
             "A NaturalLagrangian is quadratic in the velocity: use `acceleration`, its equations are of second order."
