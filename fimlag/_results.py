@@ -146,6 +146,11 @@ class RESULTS(eqx.Enumeration):
         "The Lagrangian is not linear in the velocity, or a force on it is not: its equations are of second order, or "
         "have no single solution. Use `acceleration`, or give a force at most linear in the velocity."
     )
+    singular_mass = (
+        "The mass matrix is singular: a direction of the velocity carries no kinetic energy, and no acceleration along "
+        "it is determined. `inertia(L, t, q, v).null_directions` tells which. Give it a mass, constrain or drop that "
+        "coordinate, or, where the momenta of all coordinates are free of the velocity, use `PhaseSpaceLagrangian`."
+    )
 
 
 class AbstractSolution(eqx.Module):

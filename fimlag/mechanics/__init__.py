@@ -27,12 +27,33 @@ from fimlag.mechanics._forces import (
     Forced as Forced,
     rayleigh as rayleigh,
 )
+from fimlag.mechanics._hamilton_jacobi import (
+    boundary_momenta as boundary_momenta,
+    generated_map as generated_map,
+    hamilton_jacobi_residual as hamilton_jacobi_residual,
+)
 from fimlag.mechanics._hamiltonian import (
+    LegendreDefect as LegendreDefect,
+    hamilton_equations as hamilton_equations,
     hamiltonian as hamiltonian,
     lagrangian as lagrangian,
+    legendre_defect as legendre_defect,
     velocity as velocity,
 )
+from fimlag.mechanics._inertia import (
+    AccelerationEstimate as AccelerationEstimate,
+    Inertia as Inertia,
+    acceleration_estimate as acceleration_estimate,
+    inertia as inertia,
+)
 from fimlag.mechanics._informational import FisherLagrangian as FisherLagrangian
+from fimlag.mechanics._invariants import (
+    SymmetryDefect as SymmetryDefect,
+    noether_charge as noether_charge,
+    poisson_bracket as poisson_bracket,
+    symmetry_defect as symmetry_defect,
+    time_derivative as time_derivative,
+)
 from fimlag.mechanics._lagrangian import (
     NaturalLagrangian as NaturalLagrangian,
     Separable as Separable,
@@ -50,4 +71,9 @@ from fimlag.mechanics._phase_space_report import (
 from fimlag.mechanics._projection import (
     ConstrainedState as ConstrainedState,
     project_onto_constraints as project_onto_constraints,
+)
+from fimlag.mechanics._transformation import (
+    PointTransformation as PointTransformation,
+    gauge_transformed as gauge_transformed,
+    point_transformation as point_transformation,
 )

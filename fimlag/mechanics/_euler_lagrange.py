@@ -9,8 +9,10 @@ from jaxtyping import Array, Float, PyTree
 from fimlag._flat import flatten
 from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
-from fimlag.mechanics._forces import AbstractDynamics, Forced, flat_force, marks
-from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, Separable, flat_arguments
+from fimlag.mechanics._degree import depends
+from fimlag.mechanics._forces import AbstractDynamics, Forced, flat_force, marks, unmarked
+from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, flat_arguments
+from fimlag.mechanics._legendre import FIRST_ORDER
 
 
 def momentum(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates) -> PyTree[Array]:
@@ -93,9 +95,13 @@ def acceleration(
 
     **Arguments:** `lagrangian`, `t`, `q`, `v`: as in `momentum`; `force`: an external force
     `force(t, q, v)` with covariant components (work per unit of each coordinate) in the structure of `q`, or
-    None.
+    None. It is added to the forces that the system carries (`Forced`).
 
-    **Returns:** the acceleration in the structure of `q`; NaN where the mass matrix is singular.
+    **Returns:** the acceleration in the structure of `q`; NaN where the mass matrix is singular:
+    `acceleration_estimate` tells in which direction.
+
+    **Raises:** `ValueError` for a Lagrangian that the program shows to be linear in the velocity, whose equations are
+    of first order (`PhaseSpaceLagrangian`), and for a force of another structure.
 
     **Reference:** Arnold (1989), section 12; Goldstein, Poole & Safko (2002), eq. 1.53.
 
@@ -115,12 +121,13 @@ def euler_lagrange_residual(lagrangian: LagrangianFn, path: Callable, t: RealSca
     r"""What is left of the Euler-Lagrange equations along any path; zero on a motion.
 
     $$R_i(t) = \frac{\mathrm d}{\mathrm d t} \frac{\partial L}{\partial v^i}
-    - \frac{\partial L}{\partial q^i}, \qquad q = \mathtt{path}(t), \quad v = \dot q$$
+    - \frac{\partial L}{\partial q^i} - Q_i, \qquad q = \mathtt{path}(t), \quad v = \dot q$$
 
-    **Arguments:** `lagrangian`: a callable `(t, q, v) -> scalar`; `path`: a twice differentiable callable
-    `t -> q`; `t`: the time.
+    **Arguments:** `lagrangian`: a callable `(t, q, v) -> scalar`, with the forces Q that it carries (`Forced`);
+    `path`: a twice differentiable callable `t -> q`; `t`: the time.
 
-    **Returns:** the residual in the structure of the point `path(t)`.
+    **Returns:** the residual in the structure of the point `path(t)`. On the motion of a system with constraints it is
+    their force.
 
     **Reference:** Arnold (1989), section 12.
 
@@ -137,10 +144,13 @@ def euler_lagrange_residual(lagrangian: LagrangianFn, path: Callable, t: RealSca
     def position(s):
         return structure.flatten(path(s), "path")
 
+    flat = FlatLagrangian(lagrangian, structure)
+
     def along(s):
         q, v = jax.jvp(position, (s,), (jnp.ones_like(s),))
-        pull, p = jax.grad(FlatLagrangian(lagrangian, structure), argnums=(1, 2))(s.astype(q.dtype), q, v)
-        return p, pull
+        state = s.astype(q.dtype), q, v
+        pull, p = jax.grad(flat, argnums=(1, 2))(*state)
+        return p, _with_forces(flat, pull, *state)
 
     (_, pull), (rate, _) = jax.jvp(along, (t,), (jnp.ones_like(t),))
     return structure.unflatten(rate - pull)
@@ -155,22 +165,40 @@ def flat_acceleration(flat: FlatLagrangian, t, q, v) -> Float[Array, " d"]:
 
 
 def flat_equations(flat: FlatLagrangian, t, q, v) -> tuple[Float[Array, "d d"], Float[Array, " d"]]:
-    """`(M, f)` of the Euler-Lagrange equations M a = f, the forces that the system carries included."""
+    """`(M, f)` of the Euler-Lagrange equations M a = f, the forces that the system carries included.
+
+    **Raises:** `ValueError` where the program shows that the mass matrix is zero.
+    """
     (pull, _), tangent = jax.linearize(jax.grad(flat, argnums=(1, 2)), t, q, v)
-    zeros, identity = jnp.zeros_like(q), jnp.eye(q.size, dtype=q.dtype)
+    zero, zeros, identity = jnp.zeros_like(t), jnp.zeros_like(q), jnp.eye(q.size, dtype=q.dtype)
+    if not depends(lambda direction: tangent(zero, zeros, direction)[1], v):
+        raise ValueError(FIRST_ORDER)
     times = jnp.concatenate([jnp.ones_like(q[:1]), zeros])
     points = jnp.concatenate([v[None], jnp.zeros_like(identity)])
     velocities = jnp.concatenate([zeros[None], identity])
     # Row 0 is the momentum's rate at constant velocity, the others are the mass matrix.
     rates = jax.vmap(lambda *direction: tangent(*direction)[1])(times, points, velocities)
+    return rates[1:], _with_forces(flat, pull, t, q, v) - rates[0]
+
+
+def refuse_own_dynamics(system: LagrangianFn):
+    """Raise a `TypeError` for a system that does not move by the Euler-Lagrange equations of its Lagrangian alone."""
+    for mark in marks(system):
+        if isinstance(mark, AbstractDynamics):
+            raise TypeError(
+                f"A {type(mark).__name__} moves by more than the Euler-Lagrange equations of its Lagrangian: use "
+                "`acceleration`."
+            )
+
+
+def _with_forces(flat, pull, t, q, v):
     applied = flat_force(flat, t, q, v)
-    return rates[1:], (pull if applied is None else pull + applied) - rates[0]
+    return pull if applied is None else pull + applied
 
 
 def flat_mass_matrix(flat: FlatLagrangian, t, q, v) -> Float[Array, "d d"]:
     """The mass matrix on flat arguments: the metric where it is known, else the Hessian in the velocity."""
-    known = flat.lagrangian
-    known = known.lagrangian if isinstance(known, Separable) else known
+    known = unmarked(flat.lagrangian)
     if isinstance(known, NaturalLagrangian):
         matrix = known.metric(flat.structure.unflatten(q))
     else:
