@@ -182,6 +182,7 @@ from fimlag.mechanics import (
     phase_velocity as phase_velocity,
     point_transformation as point_transformation,
     poisson_bracket as poisson_bracket,
+    power as power,
     project_onto_constraints as project_onto_constraints,
     rayleigh as rayleigh,
     symmetry_defect as symmetry_defect,

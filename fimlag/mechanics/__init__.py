@@ -25,6 +25,7 @@ from fimlag.mechanics._euler_lagrange import (
 )
 from fimlag.mechanics._forces import (
     Forced as Forced,
+    power as power,
     rayleigh as rayleigh,
 )
 from fimlag.mechanics._hamilton_jacobi import (

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
@@ -100,6 +101,42 @@ def rayleigh(dissipation: Callable) -> RayleighForce:
     ```
     """
     return RayleighForce(as_field(dissipation))
+
+
+def power(system: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
+    r"""The rate at which the energy of a system changes along its motions.
+
+    $$\frac{\mathrm d E}{\mathrm d t} = Q_i v^i - \frac{\partial L}{\partial t}$$
+
+    Constraints that the velocity keeps bring no power.
+
+    **Arguments:** `system`: a callable `(t, q, v) -> scalar`, `Forced` or not; `t`: time; `q`, `v`: point and
+    velocity in one structure.
+
+    **Returns:** the power, shape (), in the unit of the Lagrangian per unit of time.
+
+    **Reference:** Landau & Lifshitz (1976), section 6; Goldstein, Poole & Safko (2002), eq. 2.58.
+
+    ```python
+    >>> import fimlag as fl
+    >>> damped = fl.Forced(lambda t, q, v: v**2 / 2 - q**2 / 2, fl.rayleigh(lambda t, q, v: 0.25 * v**2))
+    >>> float(fl.power(damped, 0.0, 1.0, 2.0))
+    -2.0
+
+    ```
+    """
+    flat, t, q, v = flat_arguments(system, t, q, v)
+    work, explicit = flat_powers(flat, t, q, v)
+    return work + explicit
+
+
+def flat_powers(
+    flat: FlatLagrangian, t: Float[Array, ""], q: Float[Array, " d"], v: Float[Array, " d"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The power of the forces and that of the explicit time, on flat arguments."""
+    applied = flat_force(flat, t, q, v)
+    work = jnp.zeros_like(t) if applied is None else applied @ v
+    return work, -jax.grad(flat)(t, q, v)
 
 
 def marks(lagrangian: LagrangianFn) -> Iterator[LagrangianFn]:
