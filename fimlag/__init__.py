@@ -197,6 +197,7 @@ from fimlag.integrators import (
     AbstractMethod as AbstractMethod,
     CheckpointedAdjoint as CheckpointedAdjoint,
     DirectAdjoint as DirectAdjoint,
+    EnergyBudget as EnergyBudget,
     GaussLegendre as GaussLegendre,
     ImplicitMidpoint as ImplicitMidpoint,
     StormerVerlet as StormerVerlet,
@@ -204,6 +205,7 @@ from fimlag.integrators import (
     Trajectory as Trajectory,
     Yoshida4 as Yoshida4,
     default_method as default_method,
+    energy_budget as energy_budget,
     integrate as integrate,
 )
 

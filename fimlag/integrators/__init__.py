@@ -5,6 +5,10 @@ from fimlag.integrators._adjoint import (
     CheckpointedAdjoint as CheckpointedAdjoint,
     DirectAdjoint as DirectAdjoint,
 )
+from fimlag.integrators._budget import (
+    EnergyBudget as EnergyBudget,
+    energy_budget as energy_budget,
+)
 from fimlag.integrators._default import default_method as default_method
 from fimlag.integrators._explicit import (
     StormerVerlet as StormerVerlet,
