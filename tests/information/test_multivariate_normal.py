@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 from hypothesis import given, settings, strategies as st
+from hypothesis.extra.numpy import arrays
 
 import fimlag as fl
 
@@ -27,8 +28,9 @@ def potential(natural):
     return 0.5 * linear @ jnp.linalg.solve(precision, linear) - 0.5 * jnp.linalg.slogdet(precision)[1]
 
 
-def test_information_and_third_moments_are_those_of_the_exponential_family():
-    theta, u, w = POINTS[0], POINTS[1], POINTS[2]
+@jax.jit
+def through_the_natural_parameters(theta, u, w):
+    """Information and third moments from the potential of the exponential family, and the closed ones."""
 
     def flat_potential(vector):
         return potential((vector[:2], vector[2:].reshape(2, 2)))
@@ -37,20 +39,22 @@ def test_information_and_third_moments_are_those_of_the_exponential_family():
         linear, quadratic = PLANE.natural(theta)
         return jnp.concatenate([linear, quadratic.ravel()])
 
-    @jax.jit
-    def both(theta):
-        slopes = jax.jacfwd(natural)(theta)
-        hessian = jax.hessian(flat_potential)
-        third = jax.jvp(hessian, (natural(theta),), (slopes @ w,))[1]
-        pulled = slopes.T @ hessian(natural(theta)) @ slopes, slopes.T @ third @ slopes @ u
-        return pulled, PLANE.skewness(theta, u, w), PLANE.fisher(theta), PLANE.of_natural(*PLANE.natural(theta))
+    slopes = jax.jacfwd(natural)(theta)
+    hessian = jax.hessian(flat_potential)
+    third = jax.jvp(hessian, (natural(theta),), (slopes @ w,))[1]
+    pulled = slopes.T @ hessian(natural(theta)) @ slopes, slopes.T @ third @ slopes @ u
+    return pulled, PLANE.skewness(theta, u, w), PLANE.fisher(theta), PLANE.of_natural(*PLANE.natural(theta))
 
-    (information, moments), (skewness, result), fisher, back = both(theta)
+
+@settings(max_examples=20)
+@given(arrays(float, (3, 5), elements=st.floats(-1.5, 1.5), fill=st.nothing()))
+def test_information_and_third_moments_are_those_of_the_exponential_family(vectors):
+    (information, moments), (skewness, result), fisher, back = through_the_natural_parameters(*vectors)
     # Round-off of derivatives of an inverse.
     np.testing.assert_allclose(fisher, information, atol=1e-12 * jnp.max(information))
     np.testing.assert_allclose(skewness, moments, atol=1e-12 * jnp.max(jnp.abs(moments)))
     assert result == fl.RESULTS.successful
-    np.testing.assert_allclose(back, theta, atol=1e-14)
+    np.testing.assert_allclose(back, vectors[0], atol=1e-14)
 
 
 def test_information_is_the_hessian_of_the_divergence():

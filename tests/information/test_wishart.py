@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from hypothesis import given, settings, strategies as st
+from hypothesis.extra.numpy import arrays
 from jax.scipy.special import gammaln
 
 import fimlag as fl
@@ -26,7 +28,10 @@ def test_densities_are_those_of_scipy():
         assert jnp.all(densities[1:] == -jnp.inf)
 
 
-def test_information_is_that_of_the_exponential_family():
+@jax.jit
+def through_the_natural_parameters(free):
+    """The information of the exponential family pulled back, and the closed forms, at free coordinates of the chart."""
+
     def potential(natural):
         halves = natural[0] - 0.5 * jnp.arange(2.0)
         return jnp.sum(gammaln(halves)) - natural[0] * jnp.linalg.slogdet(-natural[1:].reshape(2, 2))[1]
@@ -35,18 +40,20 @@ def test_information_is_that_of_the_exponential_family():
         inverse = jnp.linalg.inv(families.from_log_cholesky(theta[1:]))
         return jnp.append(0.5 * theta[0], -0.5 * inverse)
 
-    @jax.jit
-    def both(theta, v):
-        slopes = jax.jacfwd(natural)(theta)
-        pulled = slopes.T @ jax.hessian(potential)(natural(theta)) @ slopes
-        return pulled, FREE.fisher(theta), FREE.quadratic(theta, v), KNOWN.fisher(theta[1:])
+    theta, v = FREE.chart.point(free), jnp.array([0.3, -1.0, 0.7, 2.0])
+    slopes = jax.jacfwd(natural)(theta)
+    pulled = slopes.T @ jax.hessian(potential)(natural(theta)) @ slopes
+    return pulled, FREE.fisher(theta), v @ pulled @ v, FREE.quadratic(theta, v), theta[0], KNOWN.fisher(theta[1:])
 
-    pulled, fisher, length, known = both(FULL, jnp.array([0.3, -1.0, 0.7, 2.0]))
+
+@settings(max_examples=20)
+@given(free=arrays(float, 4, elements=st.floats(-1.0, 1.0), fill=st.nothing()))
+def test_information_is_that_of_the_exponential_family(free):
+    pulled, fisher, expected, length, dof, known = through_the_natural_parameters(free)
     # Round-off.
     np.testing.assert_allclose(fisher, pulled, atol=1e-12)
-    np.testing.assert_allclose(known, pulled[1:, 1:], atol=1e-12)
-    v = jnp.array([0.3, -1.0, 0.7, 2.0])
-    assert abs(length / (v @ pulled @ v) - 1.0) < 1e-13
+    np.testing.assert_allclose(known * (dof / 4.5), pulled[1:, 1:], atol=1e-12)
+    assert abs(length / expected - 1.0) < 1e-13
 
 
 def test_distance_is_that_of_centred_normals_times_the_root_of_their_number():
