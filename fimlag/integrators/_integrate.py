@@ -5,17 +5,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, first_failure, raise_unless_successful
-from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
+from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._adjoint import AbstractAdjoint, DirectAdjoint
-from fimlag.integrators._default import default_method
 from fimlag.integrators._method import AbstractMethod, with_compensation
+from fimlag.integrators._motion import Start, begin, check_counts, checked_start
 from fimlag.integrators._trajectory import Trajectory
-from fimlag.mechanics import Herglotz, PhaseSpaceLagrangian
-from fimlag.mechanics._forces import unmarked
-from fimlag.mechanics._lagrangian import FlatLagrangian
-from fimlag.mechanics._phase_space import flat_phase_velocity
 
 _INSPECTED = 8  # rows at which a vouching is checked: enough that a closed orbit cannot hide a change
 
@@ -67,38 +62,26 @@ def integrate(
 
     ```
     """
-    _check_counts(steps, save_every)
-    if method is None:
-        method = default_method(system)
+    check_counts(steps=steps, save_every=save_every)
+    if steps % save_every:
+        raise ValueError(f"steps must be divisible by save_every, but {steps} is not divisible by {save_every}.")
     adjoint = DirectAdjoint() if adjoint is None else adjoint
     adjoint.check(steps // save_every, save_every)
-    for name, number in (("t0", t0), ("t1", t1), ("s0", s0)):
-        if jnp.shape(number) != ():
-            raise ValueError(f"{name} must be a number, but has shape {jnp.shape(number)}.")
-    system = as_field(system)
-    q, v, structure = _start(system, q0, v0, t0)
-    s = jnp.asarray(s0, q.dtype) if isinstance(unmarked(system), Herglotz) else None
-    times = jnp.asarray(t0, q.dtype), jnp.asarray(t1, q.dtype)
-    trajectory = _run(system, structure, q, v, s, *times, method, adjoint, steps, save_every, compensated)
+    start = checked_start(system, q0, v0, t0, t1, steps, method, s0)
+    trajectory = _run(start, adjoint, save_every, compensated)
     return raise_unless_successful(trajectory, throw)
 
 
 @eqx.filter_jit
-def _run(system, structure: Structure, q, v, s, t0, t1, method, adjoint, steps, save_every, compensated) -> Trajectory:
-    lagrangian = FlatLagrangian(system, structure)
-    h = (t1 - t0) / steps
-    p = jax.grad(lagrangian, argnums=2)(t0, q, v, *([] if s is None else [s]))
-    equations, start = method.prepare(lagrangian, t0, q, v, s)
-    memory = method.memory(equations, t0, q, p, v, s)
-    rows = steps // save_every
-
-    def time(number):
-        return t0 + number.astype(h.dtype) * h
+def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
+    structure, v = start.lagrangian.structure, start.v
+    march, (q, p, memory), regular = begin(start, start.q, start.p, v, start.s)
+    rows = start.steps // save_every
 
     def step(state, number):
         q, p, lost, memory, converged = state
         entered = jnp.all(jnp.isfinite(q)) & jnp.all(jnp.isfinite(p))
-        dq, dp, memory, here = method.step(equations, time(number), h, q, p, memory)
+        dq, dp, memory, here = march.method.step(march.equations, march.time(number), march.h, q, p, memory)
         if compensated:
             q, lost_q = with_compensation(q, lost[0], dq)
             p, lost_p = with_compensation(p, lost[1], dp)
@@ -114,50 +97,29 @@ def _run(system, structure: Structure, q, v, s, t0, t1, method, adjoint, steps, 
         else:
             state = adjoint.within_row(lambda s, n: step(s, first + n), state, rows, save_every)
         q, p, _, memory, _ = state
-        return state, (q, p, method.kept(memory))
+        return state, (q, p, march.method.kept(memory))
 
     lost = (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None
     carry = (q, p, lost, memory, jnp.array(True))
     (*_, converged), saved = adjoint.over_rows(row, carry, rows)
-    times = time(jnp.arange(rows + 1) * save_every)
-    first = (q, p, method.kept(memory))
+    times = march.time(jnp.arange(rows + 1) * save_every)
+    first = (q, p, march.method.kept(memory))
     points, momenta, kept = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, saved)
-    seen = jax.vmap(lambda *state: method.observe(equations, *state))(times, points, momenta, kept)
+    seen = jax.vmap(lambda *state: march.method.observe(march.equations, *state))(times, points, momenta, kept)
     velocities = seen.v.at[0].set(v)
     some = np.unique(np.linspace(1, rows, min(rows, _INSPECTED)).round().astype(int))
     result = first_failure(
-        (~(_finite(t0) & _finite(t1) & _finite(q) & _finite(v) & _finite(p)), RESULTS.nonfinite),
-        (start != RESULTS.successful, start),
+        (~start.finite, RESULTS.nonfinite),
+        (regular != RESULTS.successful, regular),
         (~converged, RESULTS.implicit_step_failed),
         (~(_finite(points) & _finite(velocities)), RESULTS.nonfinite),
     )
     inspected = jax.tree.map(lambda rows: rows[some], (seen.t, points, velocities, kept))
-    form = method.inspect(equations, *inspected)
+    form = march.method.inspect(march.equations, *inspected)
     result = RESULTS.where(result == RESULTS.successful, form, result)
     q, v, p = (jax.vmap(structure.unflatten)(each) for each in (points, velocities, momenta))
-    return Trajectory(seen.t, q, v, p, result, method, seen.s, seen.multipliers)
-
-
-def _start(system: LagrangianFn, q0, v0, t0):
-    """`(q, v, structure)` of a start on flat vectors; the velocity of a system of first order follows from q0."""
-    q, structure = flatten(q0, "q0")
-    first_order = isinstance(unmarked(system), PhaseSpaceLagrangian)
-    if first_order and v0 is not None:
-        raise ValueError("The points of a PhaseSpaceLagrangian determine its velocity: give v0 as None.")
-    if first_order:
-        return q, flat_phase_velocity(FlatLagrangian(system, structure), jnp.asarray(t0, q.dtype), q), structure
-    if v0 is None:
-        raise ValueError("v0 may be None for a PhaseSpaceLagrangian only: this motion needs an initial velocity.")
-    return q, structure.flatten(v0, "v0").astype(q.dtype), structure
+    return Trajectory(seen.t, q, v, p, result, march.method, seen.s, seen.multipliers)
 
 
 def _finite(array):
     return jnp.all(jnp.isfinite(array))
-
-
-def _check_counts(steps, save_every):
-    for name, count in (("steps", steps), ("save_every", save_every)):
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"{name} must be a positive integer known while tracing, but is {count!r}.")
-    if steps % save_every:
-        raise ValueError(f"steps must be divisible by save_every, but {steps} is not divisible by {save_every}.")
