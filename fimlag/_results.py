@@ -151,6 +151,14 @@ class RESULTS(eqx.Enumeration):
         "it is determined. `inertia(L, t, q, v).null_directions` tells which. Give it a mass, constrain or drop that "
         "coordinate, or, where the momenta of all coordinates are free of the velocity, use `PhaseSpaceLagrangian`."
     )
+    no_event = (
+        "The event does not change sign from one step to the next before t1, or not as often as was asked. Raise t1, "
+        "raise `steps` where two crossings may fall into one step, or check the event and its `direction`."
+    )
+    discontinuous_event = (
+        "The event changes sign without vanishing: it jumps or is infinite there. Write it as a continuous function of "
+        "time, point and velocity."
+    )
 
 
 class AbstractSolution(eqx.Module):

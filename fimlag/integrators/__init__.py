@@ -5,15 +5,22 @@ from fimlag.integrators._adjoint import (
     CheckpointedAdjoint as CheckpointedAdjoint,
     DirectAdjoint as DirectAdjoint,
 )
-from fimlag.integrators._budget import (
-    EnergyBudget as EnergyBudget,
-    energy_budget as energy_budget,
-)
+from fimlag.integrators._budget import EnergyBudget as EnergyBudget, energy_budget as energy_budget
 from fimlag.integrators._default import default_method as default_method
 from fimlag.integrators._explicit import (
+    BlanesMoan4 as BlanesMoan4,
+    BlanesMoan6 as BlanesMoan6,
+    BlanesMoanNystrom4 as BlanesMoanNystrom4,
+    BlanesMoanNystrom6 as BlanesMoanNystrom6,
+    KahanLi6 as KahanLi6,
+    KahanLi8 as KahanLi8,
+    McLachlan4 as McLachlan4,
     StormerVerlet as StormerVerlet,
+    Suzuki4 as Suzuki4,
     SymplecticEuler as SymplecticEuler,
     Yoshida4 as Yoshida4,
+    Yoshida6 as Yoshida6,
+    Yoshida8 as Yoshida8,
 )
 from fimlag.integrators._implicit import GaussLegendre as GaussLegendre, ImplicitMidpoint as ImplicitMidpoint
 from fimlag.integrators._integrate import integrate as integrate
