@@ -200,6 +200,7 @@ from fimlag.integrators import (
     BlanesMoanNystrom4 as BlanesMoanNystrom4,
     BlanesMoanNystrom6 as BlanesMoanNystrom6,
     CheckpointedAdjoint as CheckpointedAdjoint,
+    Composition as Composition,
     DirectAdjoint as DirectAdjoint,
     EnergyBudget as EnergyBudget,
     GaussLegendre as GaussLegendre,

@@ -6,6 +6,7 @@ from fimlag.integrators._adjoint import (
     DirectAdjoint as DirectAdjoint,
 )
 from fimlag.integrators._budget import EnergyBudget as EnergyBudget, energy_budget as energy_budget
+from fimlag.integrators._composition import Composition as Composition
 from fimlag.integrators._default import default_method as default_method
 from fimlag.integrators._explicit import (
     BlanesMoan4 as BlanesMoan4,
