@@ -1,21 +1,18 @@
 """Events: where a function of a motion changes sign, and the state there."""
 
-import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
-from fimlag.integrators._bracket import bracketed_root
+from fimlag.integrators._crossing import Found, seek_crossings
 from fimlag.integrators._method import AbstractMethod
-from fimlag.integrators._motion import March, Phase, Start, begin, check_counts, checked_start
+from fimlag.integrators._motion import Start, check_counts, checked_start
 
 
 class Crossings(AbstractSolution):
@@ -72,7 +69,8 @@ def integrate_to_event(
 ) -> EventSolution:
     r"""The motion of a Lagrangian up to the first sign change of an event.
 
-    $$g(t, q, v) = 0, \qquad \mathrm d t = -\frac{\mathrm d g}{\partial_t g + \partial_q g \cdot v + \partial_v g \cdot a}$$
+    $$g(t, q, v) = 0, \qquad
+    \frac{\mathrm d t}{\mathrm d \alpha} = -\frac{\partial g}{\partial \alpha} \Big/ \frac{\mathrm d g}{\mathrm d t}$$
 
     The sign is looked at after every step; the last step is a part of one step of the method itself, its length
     solved for to round-off, so that the state at the event has the accuracy of the method and not of an
@@ -105,12 +103,13 @@ def integrate_to_event(
     ```
     """
     start = checked_start(system, q0, v0, t0, t1, steps, method, s0)
-    crossing, failure = _seek(start, as_field(event), _checked(direction), 1)
-    t, q, v, p, index, s = jax.tree.map(lambda row: row[0], _rows(start, crossing))
-    result = RESULTS.where(
-        failure == RESULTS.successful, first_failure((~crossing.found[0], RESULTS.no_event)), failure
+    found, failure = seek_crossings(start, as_field(event), _checked(direction), 1)
+    one = _crossings(start, found, failure)
+    t, q, v, p, index, s = jax.tree.map(lambda rows: rows[0], (one.t, one.q, one.v, one.p, one.index, one.s))
+    result = _or(failure, ~one.found[0])
+    return raise_unless_successful(
+        EventSolution(t=t, q=q, v=v, p=p, index=index, result=result, method=start.method, s=s), throw
     )
-    return raise_unless_successful(EventSolution(t, q, v, p, index, result, start.method, s), throw)
 
 
 def crossings(
@@ -151,7 +150,7 @@ def crossings(
     """
     check_counts(count=count)
     start = checked_start(system, q0, v0, t0, t1, steps, method, s0)
-    found, failure = _seek(start, as_field(event), _checked(direction), count)
+    found, failure = seek_crossings(start, as_field(event), _checked(direction), count)
     return raise_unless_successful(_crossings(start, found, failure), throw)
 
 
@@ -196,167 +195,20 @@ def poincare_section(
         raise ValueError("A Poincaré section is crossed in one direction: give 1 or -1.")
     check_counts(count=count)
     start = checked_start(system, q0, v0, t0, t1, steps, method, 0.0)
-    found, failure = _seek(start, as_field(section), _checked(direction), count)
+    found, failure = seek_crossings(start, as_field(section), _checked(direction), count)
     points = _crossings(start, found, failure)
-    missing = first_failure((~jnp.all(points.found), RESULTS.no_event))
-    result = RESULTS.where(points.result == RESULTS.successful, missing, points.result)
+    result = _or(points.result, ~jnp.all(points.found))
     return raise_unless_successful(eqx.tree_at(lambda points: points.result, points, result), throw)
 
 
-class _Watch(NamedTuple):
-    """What is carried from step to step while sign changes are looked for.
-
-    **Attributes:** `number`: of the step to be taken; `phase`: before it; `value`: of the event there; `bracket`:
-    number, phase and the event's values around the steps in which it crossed; `found`: how many; `over`: whether
-    there is nothing left to look for; `converged`: whether all steps were solved; `finite`: their states.
-    """
-
-    number: Int[Array, ""]
-    phase: Phase
-    value: Float[Array, ""]
-    bracket: "_Bracket"
-    found: Int[Array, ""]
-    over: Bool[Array, ""]
-    converged: Bool[Array, ""]
-    finite: Bool[Array, ""]
-
-
-class _Bracket(NamedTuple):
-    number: Int[Array, "*count"]
-    phase: Phase
-    before: Float[Array, "*count"]
-    after: Float[Array, "*count"]
-
-
-class _Found(NamedTuple):
-    """Flat rows of crossings."""
-
-    t: Float[Array, " count"]
-    q: Float[Array, "count d"]
-    v: Float[Array, "count d"]
-    p: Float[Array, "count d"]
-    found: Bool[Array, " count"]
-    index: Int[Array, " count"]
-    s: Float[Array, " count"] | None
-
-
-@eqx.filter_jit
-def _seek(start: Start, event: Callable, direction: int, count: int) -> tuple[_Found, RESULTS]:
-    """The crossings of an event, and what went wrong while marching or locating them."""
-    march, phase, regular = begin(start, start.q, start.p, start.v, start.s)
-
-    def value(number, phase, share=0.0):
-        return _event_value(event, start, march.observe(number, phase, share), phase)
-
-    seen = _watch(march, phase, value, direction, count, start.steps)
-    crossed = jnp.arange(count) < seen.found
-    numbers = seen.bracket.number
-    shares = jax.vmap(lambda bracket, found: _locate(march, value, bracket, found))(seen.bracket, crossed)
-    phases, solved = jax.vmap(march.step)(numbers, seen.bracket.phase, shares)
-    rows = jax.vmap(march.observe)(numbers, phases, shares)
-    residuals = jax.vmap(lambda row, phase: _event_value(event, start, row, phase))(rows, phases)
-    kept = jax.vmap(march.method.kept)(phases.memory)
-    form = march.method.inspect(march.equations, rows.t, phases.q, rows.v, kept)
-    scale = jnp.maximum(jnp.abs(seen.bracket.before), jnp.abs(seen.bracket.after))
-    jumps = ~(jnp.abs(residuals) <= jnp.finfo(scale.dtype).eps ** 0.25 * scale)
-    failure = first_failure(
-        (~start.finite, RESULTS.nonfinite),
-        (regular != RESULTS.successful, regular),
-        (~seen.converged | jnp.any(crossed & ~solved), RESULTS.implicit_step_failed),
-        (~seen.finite, RESULTS.nonfinite),
-        (jnp.any(crossed & jumps), RESULTS.discontinuous_event),
-        (form != RESULTS.successful, form),
-    )
-    states = jax.tree.map(lambda row: _only(crossed, row), (rows.t, phases.q, rows.v, phases.p, rows.s))
-    t, q, v, p, s = states
-    return _Found(t, q, v, p, crossed, jnp.where(crossed, numbers, -1), s), failure
-
-
-def _watch(march: March, phase: Phase, value: Callable, direction: int, count: int, steps: int) -> _Watch:
-    """March until enough sign changes are seen, in blocks that are skipped once there is nothing left to see.
-
-    When all is over the state stays before its last step, which is repeated and changes nothing: so no step is taken
-    that could leave the domain and put NaN into a derivative.
-    """
-
-    def advance(watch, _):
-        number, phase, before, bracket, found, over, converged, finite = watch
-        following, solved = march.step(number, phase)
-        after = value(number + 1, following)
-        sound = _finite(following.q) & _finite(following.p)
-        crossed = ~over & sound & _crosses(before, after, direction)
-        slot = jnp.minimum(found, count - 1)
-        bracket = jax.tree.map(
-            lambda kept, now: kept.at[slot].set(now), bracket, _Bracket(number, phase, before, after)
-        )
-        found = jnp.where(crossed, found + 1, found)
-        last = over | (found == count) | (number + 1 == steps) | ~sound
-        number, phase, before = jax.tree.map(
-            lambda now, then: jnp.where(last, now, then), (number, phase, before), (number + 1, following, after)
-        )
-        converged, finite = converged & (over | solved), finite & (over | sound | ~solved)
-        return _Watch(number, phase, before, bracket, found, last, converged, finite), None
-
-    length = math.isqrt(steps - 1) + 1
-    blocks = -(-steps // length)
-
-    @jax.checkpoint
-    def block(watch, _):
-        return lax.cond(watch.over, lambda w: w, lambda w: lax.scan(advance, w, None, length=length)[0], watch), None
-
-    number = jnp.zeros((), int)
-    first = value(number, phase)
-    empty = jax.tree.map(
-        lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), _Bracket(number, phase, first, first)
-    )
-    begin = _Watch(number, phase, first, empty, number, jnp.array(False), jnp.array(True), jnp.array(True))
-    return lax.scan(block, begin, None, length=blocks)[0]
-
-
-def _locate(march, value, bracket: _Bracket, found):
-    """The share of a step at which the event vanishes, differentiable implicitly; the whole where it does not."""
-    number, phase, before, after = bracket
-
-    def at_share(share):
-        following, _ = march.step(number, phase, share)
-        return jnp.where(found, value(number, following, share), share - 1)
-
-    def root(function, _):
-        return bracketed_root(function, jnp.where(found, before, -1), jnp.where(found, after, 0))
-
-    return lax.custom_root(at_share, jnp.ones_like(before), root, lambda linear, y: y / linear(jnp.ones_like(y)))
-
-
-def _event_value(event, start: Start, seen, phase):
-    structure = start.lagrangian.structure
-    value = jnp.asarray(event(seen.t, structure.unflatten(phase.q), structure.unflatten(seen.v)))
-    if value.shape != ():
-        raise ValueError(f"An event returns a scalar of shape (), but this one returned shape {value.shape}.")
-    return value.astype(phase.q.dtype)
-
-
-def _crosses(before, after, direction):
-    rises = (before < 0) & (after >= 0)
-    falls = (before > 0) & (after <= 0)
-    return {0: rises | falls, 1: rises, -1: falls}[direction]
-
-
-def _crossings(start: Start, found: _Found, failure) -> Crossings:
-    t, q, v, p, index, s = _rows(start, found)
-    return Crossings(t, q, v, p, found.found, index, failure, start.method, s)
-
-
-def _rows(start: Start, found: _Found):
+def _crossings(start: Start, found: Found, failure: RESULTS) -> Crossings:
     q, v, p = (jax.vmap(start.lagrangian.structure.unflatten)(each) for each in (found.q, found.v, found.p))
-    return found.t, q, v, p, found.index, found.s
+    rows = {"t": found.t, "q": q, "v": v, "p": p, "s": found.s}
+    return Crossings(**rows, found=found.found, index=found.index, result=failure, method=start.method)
 
 
-def _only(mask, rows):
-    return jnp.where(mask.reshape(-1, *[1] * (rows.ndim - 1)), rows, jnp.nan)
-
-
-def _finite(array):
-    return jnp.all(jnp.isfinite(array))
+def _or(failure: RESULTS, missing) -> RESULTS:
+    return RESULTS.where(failure == RESULTS.successful, first_failure((missing, RESULTS.no_event)), failure)
 
 
 def _checked(direction: int) -> int:
