@@ -201,8 +201,10 @@ from fimlag.integrators import (
     BlanesMoanNystrom6 as BlanesMoanNystrom6,
     CheckpointedAdjoint as CheckpointedAdjoint,
     Composition as Composition,
+    Crossings as Crossings,
     DirectAdjoint as DirectAdjoint,
     EnergyBudget as EnergyBudget,
+    EventSolution as EventSolution,
     GaussLegendre as GaussLegendre,
     ImplicitMidpoint as ImplicitMidpoint,
     KahanLi6 as KahanLi6,
@@ -215,9 +217,12 @@ from fimlag.integrators import (
     Yoshida4 as Yoshida4,
     Yoshida6 as Yoshida6,
     Yoshida8 as Yoshida8,
+    crossings as crossings,
     default_method as default_method,
     energy_budget as energy_budget,
     integrate as integrate,
+    integrate_to_event as integrate_to_event,
+    poincare_section as poincare_section,
 )
 
 # isort: split
@@ -267,10 +272,13 @@ from fimlag.fitting import (
 # isort: split
 from fimlag.diagnostics import (
     EnergyDrift as EnergyDrift,
+    Finding as Finding,
     ObservedOrder as ObservedOrder,
+    VerificationReport as VerificationReport,
     energy_drift as energy_drift,
     observed_order as observed_order,
     symplecticity_defect as symplecticity_defect,
+    verify as verify,
 )
 
 

@@ -1,5 +1,7 @@
 """How the energy moves along a trajectory."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -54,13 +56,26 @@ def energy_drift(lagrangian: LagrangianFn, trajectory: Trajectory) -> EnergyDrif
     if t.shape[0] < 3:
         raise ValueError(f"A drift needs at least three rows, but the trajectory has {t.shape[0]}.")
     energies = jax.vmap(lambda *state: energy(lagrangian, *state))(t, trajectory.q, trajectory.v)
+    return EnergyDrift(energies, *fitted_line(t, energies))
+
+
+class Line(NamedTuple):
+    """Half the range about the line fitted, its slope, and the standard error of the slope."""
+
+    oscillation: Float[Array, ""]
+    drift: Float[Array, ""]
+    standard_error: Float[Array, ""]
+
+
+def fitted_line(t: Float[Array, " rows"], values: Float[Array, " rows"]) -> Line:
+    """The line through the means of blocks of rows."""
     blocks = min(_BLOCKS, t.shape[0])
     length = t.shape[0] // blocks
     times = jnp.mean(t[: blocks * length].reshape(blocks, length), axis=1)
-    means = jnp.mean(energies[: blocks * length].reshape(blocks, length), axis=1)
+    means = jnp.mean(values[: blocks * length].reshape(blocks, length), axis=1)
     lever = times - jnp.mean(times)
     drift = lever @ (means - jnp.mean(means)) / (lever @ lever)
     scatter = means - jnp.mean(means) - drift * lever
     standard_error = jnp.sqrt(scatter @ scatter / (blocks - 2) / (lever @ lever))
-    flat = energies - drift * (t - jnp.mean(times))
-    return EnergyDrift(energies, (jnp.max(flat) - jnp.min(flat)) / 2, drift, standard_error)
+    flat = values - drift * (t - jnp.mean(times))
+    return Line((jnp.max(flat) - jnp.min(flat)) / 2, drift, standard_error)

@@ -1,8 +1,7 @@
-"""Oscillator, planet and pendulum: the textbook cases of mechanics."""
+"""Oscillators, and a chain of two pendulums."""
 
 import equinox as eqx
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float
 
 from fimlag._types import RealScalarLike
@@ -46,47 +45,6 @@ class HarmonicOscillator(eqx.Module):
     def morse_index(self, duration: RealScalarLike, dimension: int = 1):
         r"""The number of conjugate points passed, $d \lfloor \omega T / \pi \rfloor$."""
         return dimension * jnp.floor(self.frequency * duration / jnp.pi).astype(int)
-
-
-class Kepler(eqx.Module):
-    r"""A body in the plane, drawn to a centre by gravity.
-
-    $$L = \tfrac12\, v \cdot v + \mu / |q|$$
-
-    **Arguments:** `gravity` $\mu$.
-
-    **Reference:** Landau & Lifshitz (1976), section 15.
-    """
-
-    gravity: Float[Array, ""] = eqx.field(default=1.0, converter=jnp.asarray)
-
-    @property
-    def lagrangian(self) -> NaturalLagrangian:
-        """The Lagrangian on vectors of shape (2,)."""
-        return NaturalLagrangian(EuclideanMetric(1.0), _Gravity(self.gravity))
-
-    def start(self, eccentricity: RealScalarLike) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
-        """Point and velocity at the perihelion of the ellipse of half major axis 1."""
-        ratio = (1 + eccentricity) / (1 - eccentricity)
-        distance, speed = jnp.asarray(1 - eccentricity), jnp.sqrt(self.gravity * ratio)
-        return jnp.stack([distance, jnp.zeros_like(distance)]), jnp.stack([jnp.zeros_like(speed), speed])
-
-    def solution(self, t: RealScalarLike, eccentricity: RealScalarLike) -> Float[Array, "2"]:
-        r"""The point a time `t` after the perihelion of that ellipse, by Kepler's equation.
-
-        $$q = (\cos E - e,\ \sqrt{1 - e^2} \sin E), \qquad E - e \sin E = \sqrt{\mu}\, t$$
-        """
-        mean = jnp.asarray(jnp.sqrt(self.gravity) * t)
-        whole = 2 * jnp.pi * jnp.round(mean / (2 * jnp.pi))
-        rest = mean - whole
-
-        def newton(_, anomaly):
-            defect = anomaly - eccentricity * jnp.sin(anomaly) - rest
-            return anomaly - defect / (1 - eccentricity * jnp.cos(anomaly))
-
-        # From this side of the root Newton's method descends to it for every eccentricity below 1.
-        anomaly = lax.fori_loop(0, 20, newton, rest + jnp.sign(rest) * eccentricity)
-        return jnp.stack([jnp.cos(anomaly) - eccentricity, jnp.sqrt(1 - eccentricity**2) * jnp.sin(anomaly)])
 
 
 class DoublePendulum(eqx.Module):
@@ -148,13 +106,6 @@ class _Spring(eqx.Module):
 
     def __call__(self, q):
         return self.mass * self.frequency**2 * (q @ q) / 2
-
-
-class _Gravity(eqx.Module):
-    gravity: Float[Array, ""]
-
-    def __call__(self, q):
-        return -self.gravity / jnp.sqrt(q @ q)
 
 
 def _henon_heiles_potential(q):
