@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from fimlag._flat import flatten
+from fimlag._flat import Structure, flatten
 from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.mechanics._forces import AbstractDynamics, flat_force, unmarked
@@ -49,11 +49,15 @@ class PhaseSpaceLagrangian(AbstractDynamics):
 
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
         velocity, structure = flatten(v, "v")
-        theta = structure.flatten(self.one_form(t, q), "one_form").astype(velocity.dtype)
+        theta = self.flat_one_form(structure, t, structure.flatten(q, "q").astype(velocity.dtype))
         value = jnp.asarray(self.hamiltonian(t, q))
         if value.shape != ():
             raise ValueError(f"A Hamiltonian returns a scalar of shape (), but this one returned shape {value.shape}.")
         return theta @ velocity - value.astype(velocity.dtype)
+
+    def flat_one_form(self, structure: Structure, t, q) -> Float[Array, " d"]:
+        """The one-form on flat arguments."""
+        return structure.flatten(self.one_form(t, structure.unflatten(q)), "one_form").astype(q.dtype)
 
     def flat_acceleration(self, flat, t, q, v):
         def velocity(t, q):
@@ -87,8 +91,8 @@ def symplectic_form(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates)
     ```
     """
     flat, t, q = flat_place(lagrangian, t, q)
-    jacobian = jax.jacfwd(jax.grad(flat, argnums=2), argnums=1)(t, q, jnp.zeros_like(q))
-    return jnp.where(is_linear(flat, t, q), jacobian.T - jacobian, jnp.nan)
+    slope = jax.jacfwd(_one_form(flat), argnums=1)(t, q)
+    return jnp.where(is_linear(flat, t, q), slope.T - slope, jnp.nan)
 
 
 def phase_velocity(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates) -> PyTree[Array]:
@@ -123,39 +127,44 @@ def phase_velocity(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates) 
 
 def flat_phase_velocity(flat: FlatLagrangian, t: Float[Array, ""], q: Float[Array, " d"]) -> Float[Array, " d"]:
     """The phase velocity on flat arguments, with the forces that the system carries."""
-    matrix, drive, applied = first_order_equations(flat, t, q)
-    if applied is None and q.size % 2:
+    matrix, drive, force = first_order_equations(flat, t, q)
+    if force is None and q.size % 2:
         raise ValueError(
             f"A Lagrangian linear in the velocity needs an even number of coordinates, but has {q.size}: "
             "the symplectic form of an odd number is singular."
         )
     v = solve(matrix, drive)
     regular = is_linear(flat, t, q)
-    if applied is not None:
+    if force is not None:
+        rest, slope = force
+        applied = flat_force(flat, t, q, v)
         scale = jnp.abs(drive) + jnp.abs(matrix) @ jnp.abs(v)
-        left = jnp.abs(unbalanced(flat, t, q, v))
-        regular &= jnp.max(left) <= jnp.finfo(q.dtype).eps ** (2 / 3) * jnp.max(scale)
+        bend = jnp.abs(applied - rest - slope @ v)
+        regular &= jnp.max(bend) <= jnp.finfo(q.dtype).eps ** (2 / 3) * jnp.max(scale)
     return jnp.where(regular, v, jnp.nan)
 
 
 def first_order_equations(flat: FlatLagrangian, t, q):
-    r"""`(K, f, Q)` of $K \dot q = f$ and the force at rest; K is the symplectic form and the force's slope in v."""
-    rest = jnp.zeros_like(q)
-    static, tangent = jax.linearize(lambda v: unbalanced(flat, t, q, v), rest)
-    matrix = jax.vmap(tangent, out_axes=1)(jnp.eye(q.size, dtype=q.dtype))
-    return matrix, -static, flat_force(flat, t, q, rest)
+    r"""`(K, f, force)` of $K \dot q = f$, with the force at rest and its slope in the velocity, or None."""
+    rate, slope = jax.jacfwd(_one_form(flat), argnums=(0, 1))(t, q)
+    drive = rate - jax.grad(flat, argnums=1)(t, q, jnp.zeros_like(q))
+    if flat_force(flat, t, q, jnp.zeros_like(q)) is None:
+        return slope.T - slope, drive, None
+    rest, friction = _value_and_slope(lambda v: flat_force(flat, t, q, v), jnp.zeros_like(q))
+    return slope.T - slope + friction, drive - rest, (rest, friction)
 
 
-def unbalanced(flat: FlatLagrangian, t, q, v) -> Float[Array, " d"]:
-    """What of the forces a state without acceleration leaves unbalanced; zero on first-order motions."""
+def _one_form(flat):
+    """The one-form on flat arguments: the user's own where there is one, else the momentum at rest."""
+    known = unmarked(flat.lagrangian)
+    if not isinstance(known, PhaseSpaceLagrangian):
+        return lambda t, q: jax.grad(flat, argnums=2)(t, q, jnp.zeros_like(q))
+    return lambda t, q: known.flat_one_form(flat.structure, t, q)
 
-    def momentum(t, q):
-        return jax.grad(flat, argnums=2)(t, q, v)
 
-    rate = jax.jvp(momentum, (t, q), (jnp.ones_like(t), v))[1]
-    applied = flat_force(flat, t, q, v)
-    pull = jax.grad(flat, argnums=1)(t, q, v)
-    return (pull if applied is None else pull + applied) - rate
+def _value_and_slope(function, x):
+    value, tangent = jax.linearize(function, x)
+    return value, jax.vmap(tangent, out_axes=1)(jnp.eye(x.size, dtype=x.dtype))
 
 
 def is_linear(flat, t, q):

@@ -56,8 +56,8 @@ def phase_space_report(
     ```
     """
     flat, t, q = flat_place(lagrangian, t, q)
-    matrix, drive, applied = first_order_equations(flat, t, q)
-    impossible = applied is None and q.size % 2
+    matrix, drive, force = first_order_equations(flat, t, q)
+    impossible = force is None and q.size % 2
     velocity = jnp.full_like(q, jnp.nan) if impossible else flat_phase_velocity(flat, t, q)
     left, values, right = jnp.linalg.svd(matrix)
     null = values <= q.size * jnp.finfo(q.dtype).eps * values[0]
