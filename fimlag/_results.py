@@ -159,6 +159,18 @@ class RESULTS(eqx.Enumeration):
         "The event changes sign without vanishing: it jumps or is infinite there. Write it as a continuous function of "
         "time, point and velocity."
     )
+    point_off_constraints = (
+        "The starting point does not keep the constraints. Start from the state that "
+        "`project_onto_constraints(system, t, q, v)` finds."
+    )
+    velocity_off_constraints = (
+        "The starting velocity does not keep the constraints: A(q) v is not zero. Start from the state that "
+        "`project_onto_constraints(system, t, q, v)` finds."
+    )
+    copies_parted = (
+        "The two copies of the phase space lie farther apart than a tenth of the extent of the motion, so they are not "
+        "one motion any more. Raise `frequency`, use more steps, or an implicit method for a long chaotic motion."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -7,7 +7,20 @@ from fimlag.integrators._adjoint import (
 )
 from fimlag.integrators._budget import EnergyBudget as EnergyBudget, energy_budget as energy_budget
 from fimlag.integrators._composition import Composition as Composition
+from fimlag.integrators._constrained import Rattle as Rattle
 from fimlag.integrators._default import default_method as default_method
+from fimlag.integrators._discretisation import (
+    DivergenceLagrangian as DivergenceLagrangian,
+    Galerkin as Galerkin,
+    Trapezoidal as Trapezoidal,
+)
+from fimlag.integrators._events import (
+    Crossings as Crossings,
+    EventSolution as EventSolution,
+    crossings as crossings,
+    integrate_to_event as integrate_to_event,
+    poincare_section as poincare_section,
+)
 from fimlag.integrators._explicit import (
     BlanesMoan4 as BlanesMoan4,
     BlanesMoan6 as BlanesMoan6,
@@ -23,7 +36,11 @@ from fimlag.integrators._explicit import (
     Yoshida6 as Yoshida6,
     Yoshida8 as Yoshida8,
 )
+from fimlag.integrators._generalised_leapfrog import GeneralisedLeapfrog as GeneralisedLeapfrog
 from fimlag.integrators._implicit import GaussLegendre as GaussLegendre, ImplicitMidpoint as ImplicitMidpoint
 from fimlag.integrators._integrate import integrate as integrate
 from fimlag.integrators._method import AbstractMethod as AbstractMethod
+from fimlag.integrators._nonholonomic import NonholonomicLeapfrog as NonholonomicLeapfrog
+from fimlag.integrators._tao import Tao as Tao
 from fimlag.integrators._trajectory import Trajectory as Trajectory
+from fimlag.integrators._variational import Variational as Variational

@@ -1,8 +1,8 @@
 """Which method suits which system."""
 
 from fimlag._types import LagrangianFn
-from fimlag.mechanics import Constrained, Nonholonomic, is_separable
-from fimlag.mechanics._forces import marks
+from fimlag.mechanics import Constrained, Forced, Herglotz, Nonholonomic, PhaseSpaceLagrangian, is_separable
+from fimlag.mechanics._forces import marks, unmarked
 
 
 def carries(system: LagrangianFn, mark: type) -> bool:
@@ -29,3 +29,19 @@ def refuse_constraints(system: LagrangianFn, name: str):
         raise ValueError(f"{name} does not keep constraints. Use Rattle().")
     if carries(system, Nonholonomic):
         raise ValueError(f"{name} does not keep nonholonomic constraints. Use NonholonomicLeapfrog().")
+
+
+def refuse_forces(system: LagrangianFn, name: str):
+    """Raise a `ValueError` where a method of Hamilton's equations alone is given a system with forces."""
+    if carries(system, Forced):
+        raise ValueError(f"{name} takes no forces. Use GeneralisedLeapfrog() or GaussLegendre(stages).")
+
+
+def refuse_unless_second_order(system: LagrangianFn, name: str):
+    """Raise a `ValueError` where a method of Lagrangians (t, q, v) with a regular mass is given another system."""
+    bare = unmarked(system)
+    if isinstance(bare, Herglotz | PhaseSpaceLagrangian):
+        raise ValueError(
+            f"{name} integrates Lagrangians of (t, q, v) with a regular mass matrix, not a {type(bare).__name__}. Use "
+            "ImplicitMidpoint() or GaussLegendre(stages)."
+        )

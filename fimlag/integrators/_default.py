@@ -1,16 +1,20 @@
 """The method for a system of which only the type is known."""
 
 from fimlag._types import LagrangianFn
+from fimlag.integrators._choice import carries
+from fimlag.integrators._constrained import Rattle
 from fimlag.integrators._explicit import StormerVerlet
 from fimlag.integrators._implicit import ImplicitMidpoint
 from fimlag.integrators._method import AbstractMethod
-from fimlag.mechanics import is_separable
+from fimlag.integrators._nonholonomic import NonholonomicLeapfrog
+from fimlag.mechanics import Constrained, Nonholonomic, is_separable
 
 
 def default_method(system: LagrangianFn) -> AbstractMethod:
     """The method that `integrate` takes where none is named.
 
-    `StormerVerlet()` for a system known to be separable, `ImplicitMidpoint()` for every other.
+    `NonholonomicLeapfrog()` for a `Nonholonomic` system, `Rattle()` for a `Constrained` one, `StormerVerlet()` for a
+    system known to be separable, `ImplicitMidpoint()` for every other.
 
     **Arguments:** `system`: as for `integrate`.
 
@@ -23,4 +27,8 @@ def default_method(system: LagrangianFn) -> AbstractMethod:
 
     ```
     """
+    if carries(system, Nonholonomic):
+        return NonholonomicLeapfrog()
+    if carries(system, Constrained):
+        return Rattle()
     return StormerVerlet() if is_separable(system) else ImplicitMidpoint()
