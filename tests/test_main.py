@@ -79,6 +79,7 @@ def _refusal(capsys, arguments, status):
     return captured.err
 
 
+@pytest.mark.slow
 def test_python_m_fimlag_finds_the_published_estimate_and_the_path_to_it(tmp_path, record_property):
     began = time.perf_counter()
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

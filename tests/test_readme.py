@@ -20,6 +20,7 @@ def output():
     return run.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_script_prints_the_action_the_index_and_a_landing(output):
     action, index, *landing = output[0].replace("[", " ").replace("]", " ").split()
     assert abs(float(action) - 3.412318101185) < 1e-9
@@ -28,6 +29,7 @@ def test_script_prints_the_action_the_index_and_a_landing(output):
     assert max(abs(float(x)) for x in landing) < 1e-3
 
 
+@pytest.mark.slow
 def test_failing_member_is_reported_alone(output):
     assert output[1].replace("[", "").replace("]", "").split() == ["True", "True", "False"]
     assert len(output[2].replace("[", "").replace("]", "").split()) == 2

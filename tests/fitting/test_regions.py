@@ -14,6 +14,17 @@ FIT = fl.maximum_likelihood(NORMAL, DATA, jnp.array([0.0, 1.0]))
 REGIONS = [fl.wald_region, fl.score_region, fl.likelihood_ratio_region]
 
 
+def statistics(model, data, fit, points, interest=None):
+    """The statistics of all three kinds of region at points, and the common threshold, by one program."""
+
+    @jax.jit
+    def at(points):
+        regions = [region(model, data, fit, interest=interest) for region in REGIONS]
+        return [jax.vmap(region.statistic)(points) for region in regions], [region.threshold for region in regions]
+
+    return at(points)
+
+
 def test_three_regions_of_a_linear_model_with_known_noise_are_one():
     inputs = jnp.array([-1.0, 0.0, 0.5, 2.0])
     model = fl.ConditionalModel(lambda theta, x: jnp.stack([theta[0] + theta[1] * x, 1.3]), NORMAL, inputs)
@@ -25,12 +36,12 @@ def test_three_regions_of_a_linear_model_with_known_noise_are_one():
     offsets = np.asarray(points) - np.asarray(fit.theta)
     joint = np.einsum("ni,ij,nj->n", offsets, np.linalg.inv(covariance), offsets)
     alone = offsets[:, 1] ** 2 / covariance[1, 1]
-    for region in REGIONS:
-        both, slope = region(model, responses, fit), region(model, responses, fit, interest=1)
-        np.testing.assert_allclose(jax.vmap(both.statistic)(points), joint, rtol=1e-10)
-        np.testing.assert_allclose(jax.vmap(slope.statistic)(points[:, 1]), alone, rtol=1e-10)
-        np.testing.assert_allclose(both.threshold, scipy.stats.chi2.ppf(0.95, 2), rtol=1e-14)
-        np.testing.assert_allclose(slope.threshold, scipy.stats.chi2.ppf(0.95, 1), rtol=1e-14)
+    for of_both, threshold in zip(*statistics(model, responses, fit, points), strict=True):
+        np.testing.assert_allclose(of_both, joint, rtol=1e-10)
+        np.testing.assert_allclose(threshold, scipy.stats.chi2.ppf(0.95, 2), rtol=1e-14)
+    for of_slope, threshold in zip(*statistics(model, responses, fit, points[:, 1], 1), strict=True):
+        np.testing.assert_allclose(of_slope, alone, rtol=1e-10)
+        np.testing.assert_allclose(threshold, scipy.stats.chi2.ppf(0.95, 1), rtol=1e-14)
 
 
 def test_score_region_of_a_proportion_is_that_of_wilson():
@@ -52,16 +63,15 @@ def test_statistics_of_a_normal_mean_with_unknown_deviation():
     mean, variance, value = np.mean(DATA), np.var(DATA), 1.0
     spread = variance + (value - mean) ** 2  # the variance that maximises the likelihood about the value
     expected = [5 * (value - mean) ** 2 / variance, 5 * (value - mean) ** 2 / spread, 5 * np.log(spread / variance)]
-    found = [region(NORMAL, DATA, FIT, interest=0).statistic(value) for region in REGIONS]
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    found, _ = statistics(NORMAL, DATA, FIT, jnp.array([value]), 0)
+    np.testing.assert_allclose(jnp.concatenate(found), expected, rtol=1e-10)
 
 
 def test_region_of_all_parameters_in_any_order_is_the_joint_one():
     point = jnp.array([1.0, 2.5])
-    for region in REGIONS:
-        joint = region(NORMAL, DATA, FIT).statistic(point)
-        swapped = region(NORMAL, DATA, FIT, interest=[1, 0]).statistic(point[::-1])
-        np.testing.assert_allclose(swapped, joint, rtol=1e-11)
+    joint, _ = statistics(NORMAL, DATA, FIT, point[None])
+    swapped, _ = statistics(NORMAL, DATA, FIT, point[None, ::-1], [1, 0])
+    np.testing.assert_allclose(jnp.concatenate(swapped), jnp.concatenate(joint), rtol=1e-11)
 
 
 def test_ends_of_the_profile_interval_bound_the_likelihood_ratio_region():
@@ -91,12 +101,13 @@ def test_coverage_of_joint_regions_tends_to_the_level():
 def test_statistics_differentiate_in_the_point():
     point = jnp.array([1.0, 2.5])
     region = fl.likelihood_ratio_region(NORMAL, DATA, FIT)
-    gradient = jax.grad(region.statistic)(point)
-    score = jax.grad(lambda theta: NORMAL.joint_log_likelihood(theta, DATA))(point)
+    gradient = jax.jit(jax.grad(lambda point: region.statistic(point)))(point)
+    score = jax.jit(jax.grad(lambda theta: NORMAL.joint_log_likelihood(theta, DATA)))(point)
     np.testing.assert_allclose(gradient, -2.0 * score, rtol=1e-12)
     mean = fl.likelihood_ratio_region(NORMAL, DATA, FIT, interest=0)
     spread = np.var(DATA) + (1.0 - np.mean(DATA)) ** 2
-    np.testing.assert_allclose(jax.grad(mean.statistic)(1.0), 10 * (1.0 - np.mean(DATA)) / spread, rtol=1e-9)
+    slope = jax.jit(jax.grad(lambda value: mean.statistic(value)))(1.0)
+    np.testing.assert_allclose(slope, 10 * (1.0 - np.mean(DATA)) / spread, rtol=1e-9)
 
 
 def test_region_about_a_point_that_is_no_estimate_is_nan():

@@ -27,10 +27,10 @@ MODEL = fl.StatisticalModel(log_likelihood, fl.MonteCarlo(sample, 20_000, jax.ra
 
 
 def test_information_of_a_complex_mean_is_that_of_its_two_parts():
-    estimate = fl.fisher_estimate(MODEL, MEAN)
+    estimate = jax.jit(lambda mean: fl.fisher_estimate(MODEL, mean))(MEAN)
     # Four standard errors of a fixed sample.
     assert jnp.all(jnp.abs(estimate.value - jnp.eye(2) / SPREAD**2) < 4 * estimate.standard_error)
-    observed = fl.observed_information(log_likelihood, MEAN, DATA)
+    observed = jax.jit(lambda mean, data: fl.observed_information(log_likelihood, mean, data))(MEAN, DATA)
     assert jnp.max(jnp.abs(observed - 3 * jnp.eye(2) / SPREAD**2)) < 1e-13
 
 
@@ -45,6 +45,6 @@ def test_likelihood_of_a_complex_parameter_is_maximised_at_the_mean():
     fit = fl.maximum_likelihood(MODEL, DATA, MEAN)
     assert fit.theta.dtype == MEAN.dtype
     assert abs(fit.theta[0] - jnp.mean(DATA)) < 1e-12
-    length = fl.fisher_quadratic(MODEL, MEAN, jnp.array([3.0 + 4.0j]))
+    length = jax.jit(lambda mean, v: fl.fisher_quadratic(MODEL, mean, v))(MEAN, jnp.array([3.0 + 4.0j]))
     # The length squared is |v|^2 / sigma^2 = 100; sqrt(2 / n) is the relative error of a mean of squares.
     assert abs(length / 100.0 - 1.0) < 4 * np.sqrt(2 / 20_000)

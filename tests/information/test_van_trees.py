@@ -9,6 +9,8 @@ import scipy.special
 
 import fimlag as fl
 
+# Compiled: eager calls of many small operations are slow.
+van_trees_bound = eqx.filter_jit(fl.van_trees_bound)
 LINE = fl.Quadrature(-jnp.inf, jnp.inf, location=1.0, scale=2.0)
 UNIT = fl.Quadrature(0.0, 1.0)
 ROOT = np.random.default_rng(0).normal(size=(2, 2))
@@ -43,7 +45,7 @@ def test_normal_mean_with_a_normal_prior_meets_the_posterior_variance():
     def information(mean):
         return 7 * fl.fisher_information(fl.families.Normal().model, jnp.stack([mean, 1.5]))[:1, :1]
 
-    bound = fl.van_trees_bound(information, normal_log_prior, LINE)
+    bound = van_trees_bound(information, normal_log_prior, LINE)
     assert abs(bound.value[0, 0] * (7 / 1.5**2 + 1 / 4.0) - 1.0) < 1e-12
     assert abs(bound.prior_information[0, 0] - 0.25) < 1e-13
     assert bound.standard_error[0, 0] == 0.0
@@ -52,7 +54,7 @@ def test_normal_mean_with_a_normal_prior_meets_the_posterior_variance():
 @pytest.mark.parametrize(("a", "b"), [(3.0, 4.0), (2.6, 6.0), (20.0, 5.0)])
 def test_bernoulli_with_a_beta_prior_is_below_the_risk_of_the_posterior_mean(a, b):
     n, total = 12, a + b
-    bound = fl.van_trees_bound(bernoulli_information(n), beta_log_prior(a, b), UNIT)
+    bound = van_trees_bound(bernoulli_information(n), beta_log_prior(a, b), UNIT)
 
     def moment(i, j):
         return np.exp(scipy.special.betaln(a + i, b + j) - scipy.special.betaln(a, b))
@@ -95,7 +97,7 @@ def test_weighted_nodes_of_several_parameters_are_exact():
         return {"square": theta[0] ** 2 + theta[1], "sum": theta[0] + theta[1]}
 
     tree = {"a": points[:, 0], "b": points[:, 1]}
-    bound = fl.van_trees_bound(
+    bound = van_trees_bound(
         lambda t: jnp.diag(jnp.stack([2.0 + t["b"] ** 2, 3.0 + 0.0 * t["a"]])),
         lambda t: joint_log_prior(jnp.stack([t["a"], t["b"]])),
         tree,
@@ -116,7 +118,7 @@ def test_a_uniform_prior_is_reported_from_a_rule_and_from_a_sample(end):
 
     sample = jax.random.uniform(jax.random.key(0), (500,), float, end, 1.0)
     for points in (fl.Quadrature(end, 1.0), sample):
-        bound = fl.van_trees_bound(constant(jnp.eye(1)), log_prior, points, throw=False)
+        bound = van_trees_bound(constant(jnp.eye(1)), log_prior, points, throw=False)
         assert bool(bound.result == fl.RESULTS.irregular_prior)
     with pytest.raises(eqx.EquinoxRuntimeError, match="raised cosine"):
         fl.van_trees_bound(constant(jnp.eye(1)), log_prior, sample)
@@ -126,10 +128,10 @@ def test_a_prior_cut_off_at_an_end_is_reported():
     def half(theta):
         return -0.5 * theta**2 + 0.5 * np.log(2 / np.pi)
 
-    bound = fl.van_trees_bound(constant(jnp.eye(1)), half, fl.Quadrature(0.0, jnp.inf), throw=False)
+    bound = van_trees_bound(constant(jnp.eye(1)), half, fl.Quadrature(0.0, jnp.inf), throw=False)
     assert bool(bound.result == fl.RESULTS.irregular_prior)
     sample = jnp.abs(jax.random.normal(jax.random.key(0), (2000,), float))
-    bound = fl.van_trees_bound(constant(jnp.eye(1)), half, sample, throw=False)
+    bound = van_trees_bound(constant(jnp.eye(1)), half, sample, throw=False)
     assert bool(bound.result == fl.RESULTS.irregular_prior)
 
 
@@ -137,13 +139,13 @@ def test_a_raised_cosine_is_accepted():
     def log_prior(theta):
         return 2.0 * jnp.log(jnp.cos(0.5 * np.pi * theta))
 
-    bound = fl.van_trees_bound(constant(jnp.eye(1)), log_prior, fl.Quadrature(-1.0, 1.0))
+    bound = van_trees_bound(constant(jnp.eye(1)), log_prior, fl.Quadrature(-1.0, 1.0))
     # Its information is pi^2, the least that a prior on [-1, 1] can have. Near the ends cos is rounded.
     assert abs(bound.prior_information[0, 0] / np.pi**2 - 1.0) < 1e-6
 
 
 def test_points_that_do_not_follow_the_prior_are_reported():
-    bound = fl.van_trees_bound(constant(jnp.eye(2)), joint_log_prior, 1.3 * SAMPLE, throw=False)
+    bound = van_trees_bound(constant(jnp.eye(2)), joint_log_prior, 1.3 * SAMPLE, throw=False)
     assert bool(bound.result == fl.RESULTS.irregular_prior)
 
 
@@ -159,7 +161,7 @@ def test_points_that_do_not_follow_the_prior_are_reported():
     ],
 )
 def test_what_goes_wrong_is_named(information, log_prior, points, result):
-    found = fl.van_trees_bound(information, log_prior, points, throw=False)
+    found = van_trees_bound(information, log_prior, points, throw=False)
     assert bool(found.result == result)
 
 
@@ -198,6 +200,6 @@ def test_bound_keeps_single_precision():
     bound = jax.jit(lambda sample: fl.van_trees_bound(information, log_prior, sample, throw=False))(sample)
     assert bound.value.dtype == bound.standard_error.dtype == jnp.float32
     assert bound.succeeded
-    expected = fl.van_trees_bound(constant(jnp.eye(2)), joint_log_prior, SAMPLE[:1000])
+    expected = van_trees_bound(constant(jnp.eye(2)), joint_log_prior, SAMPLE[:1000])
     # Single round-off of a thousand terms.
     assert np.max(np.abs(np.asarray(bound.value) - np.asarray(expected.value))) < 1e-4
