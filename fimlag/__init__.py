@@ -201,6 +201,7 @@ from fimlag.integrators import (
     BlanesMoanNystrom6 as BlanesMoanNystrom6,
     CheckpointedAdjoint as CheckpointedAdjoint,
     Composition as Composition,
+    ContactLeapfrog as ContactLeapfrog,
     Crossings as Crossings,
     DirectAdjoint as DirectAdjoint,
     DivergenceLagrangian as DivergenceLagrangian,

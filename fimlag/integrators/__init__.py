@@ -8,6 +8,7 @@ from fimlag.integrators._adjoint import (
 from fimlag.integrators._budget import EnergyBudget as EnergyBudget, energy_budget as energy_budget
 from fimlag.integrators._composition import Composition as Composition
 from fimlag.integrators._constrained import Rattle as Rattle
+from fimlag.integrators._contact import ContactLeapfrog as ContactLeapfrog
 from fimlag.integrators._default import default_method as default_method
 from fimlag.integrators._discretisation import (
     DivergenceLagrangian as DivergenceLagrangian,

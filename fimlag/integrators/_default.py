@@ -3,6 +3,7 @@
 from fimlag._types import LagrangianFn
 from fimlag.integrators._choice import carries
 from fimlag.integrators._constrained import Rattle
+from fimlag.integrators._contact import ContactLeapfrog, is_linearly_damped
 from fimlag.integrators._explicit import StormerVerlet
 from fimlag.integrators._implicit import ImplicitMidpoint
 from fimlag.integrators._method import AbstractMethod
@@ -13,8 +14,9 @@ from fimlag.mechanics import Constrained, Nonholonomic, is_separable
 def default_method(system: LagrangianFn) -> AbstractMethod:
     """The method that `integrate` takes where none is named.
 
-    `NonholonomicLeapfrog()` for a `Nonholonomic` system, `Rattle()` for a `Constrained` one, `StormerVerlet()` for a
-    system known to be separable, `ImplicitMidpoint()` for every other.
+    `StormerVerlet()` for a system known to be separable, `ContactLeapfrog()` for `Herglotz.linear` of one,
+    `Rattle()` for a `Constrained` system, `NonholonomicLeapfrog()` where a constraint is `Nonholonomic`,
+    `ImplicitMidpoint()` for every other.
 
     **Arguments:** `system`: as for `integrate`.
 
@@ -31,4 +33,6 @@ def default_method(system: LagrangianFn) -> AbstractMethod:
         return NonholonomicLeapfrog()
     if carries(system, Constrained):
         return Rattle()
+    if is_linearly_damped(system) and is_separable(system.lagrangian.lagrangian):
+        return ContactLeapfrog()
     return StormerVerlet() if is_separable(system) else ImplicitMidpoint()

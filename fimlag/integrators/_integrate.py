@@ -108,15 +108,15 @@ def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
     seen = jax.vmap(lambda *state: march.method.observe(march.equations, *state))(times, points, momenta, kept)
     velocities = seen.v.at[0].set(v)
     some = np.unique(np.linspace(1, rows, min(rows, _INSPECTED)).round().astype(int))
+    inspected = jax.tree.map(lambda rows: rows[some], (seen.t, points, velocities, kept))
+    form = march.method.inspect(march.equations, *inspected)
     result = first_failure(
         (~start.finite, RESULTS.nonfinite),
         (regular != RESULTS.successful, regular),
         (~converged, RESULTS.implicit_step_failed),
+        (form != RESULTS.successful, form),
         (~(_finite(points) & _finite(velocities)), RESULTS.nonfinite),
     )
-    inspected = jax.tree.map(lambda rows: rows[some], (seen.t, points, velocities, kept))
-    form = march.method.inspect(march.equations, *inspected)
-    result = RESULTS.where(result == RESULTS.successful, form, result)
     q, v, p = (jax.vmap(structure.unflatten)(each) for each in (points, velocities, momenta))
     return Trajectory(seen.t, q, v, p, result, march.method, seen.s, seen.multipliers)
 

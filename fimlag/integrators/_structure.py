@@ -46,3 +46,32 @@ def symplectic_defect(advance, z: Float[Array, " n"], tangents: Float[Array, "n 
     form = jnp.kron(jnp.asarray([[0, 1], [-1, 0]], z.dtype), jnp.eye(size, dtype=z.dtype))
     difference = jacobian.T @ form @ jacobian - form
     return jnp.max(jnp.abs(difference if tangents is None else tangents.T @ difference @ tangents))
+
+
+class ConformalContact(AbstractStructure):
+    r"""The contact form $\eta = \mathrm d s - p_i\, \mathrm d q^i$ on the phase space with the action, up to a factor.
+
+    $$\max |\eta_1 J - \lambda\, \eta_0|, \qquad J = \frac{\partial (q_1, p_1, s_1)}{\partial (q_0, p_0, s_0)}$$
+
+    with $\lambda$ the component of $\eta_1 J$ along $\mathrm d s_0$.
+
+    **Reference:** Bravetti, Seri, Vermeeren & Zadra (2020), section 2.
+    """
+
+    symplectic: bool = eqx.field(static=True, default=False)
+
+    def defect(self, method, equations, t, h, q, p, v, s):
+        def advance(z):
+            (q, p), s = jnp.split(z[:-1], 2), z[-1]
+            step = method.step(equations, t, h, q, p, method.memory(equations, t, q, p, v, s))
+            q, p = q + step.dq, p + step.dp
+            seen = method.observe(equations, t + h, q, p, method.kept(step.memory))
+            return jnp.append(jnp.concatenate([q, p]), seen.s)
+
+        def form(z):
+            point, momentum = jnp.split(z[:-1], 2)
+            return jnp.append(jnp.concatenate([-momentum, jnp.zeros_like(point)]), jnp.ones_like(z[-1]))
+
+        z = jnp.append(jnp.concatenate([q, p]), s)
+        pulled = form(advance(z)) @ jax.jacfwd(advance)(z)
+        return jnp.max(jnp.abs(pulled - pulled[-1] * form(z)))
