@@ -10,6 +10,10 @@ from fimlag.integrators._composition import Composition as Composition
 from fimlag.integrators._constrained import Rattle as Rattle
 from fimlag.integrators._contact import ContactLeapfrog as ContactLeapfrog
 from fimlag.integrators._default import default_method as default_method
+from fimlag.integrators._dense import (
+    DenseTrajectory as DenseTrajectory,
+    dense_output as dense_output,
+)
 from fimlag.integrators._discretisation import (
     DivergenceLagrangian as DivergenceLagrangian,
     Galerkin as Galerkin,
