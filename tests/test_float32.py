@@ -1,5 +1,7 @@
 """The main chain in single precision: dtype follows the inputs, tolerances are those of 24 bits."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ def model():
 
 
 def test_fisher_matrix_of_a_likelihood(model):
-    matrix = fl.fisher_information(model, END)
+    matrix = jax.jit(lambda theta: fl.fisher_information(model, theta))(END)
     assert matrix.dtype == jnp.float32
     # a sum of a few hundred weighted squares
     np.testing.assert_allclose(matrix, np.diag([4.0, 8.0]), atol=8.0 * 64 * EPS)
@@ -32,19 +34,30 @@ def test_path_from_a_likelihood(model):
     assert int(solution.morse_index) == 0
 
 
-def test_gradient_of_the_action_is_the_momentum():
-    metric = fl.families.Normal().fisher
-    lagrangian = fl.NaturalLagrangian(metric)
-    solution = fl.least_action_path(lagrangian, START, END)
-    gradient = jax.grad(lambda end: fl.least_action_path(lagrangian, START, end).action)(END)
+@pytest.fixture(scope="module")
+def solved():
+    """The Lagrangian of a closed metric, its path, and the gradient of the action in the end, by one program."""
+    lagrangian = fl.NaturalLagrangian(fl.families.Normal().fisher)
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def action(end):
+        solution = fl.least_action_path(lagrangian, START, end)
+        return solution.action, solution
+
+    (_, solution), gradient = action(END)
+    return lagrangian, solution, gradient
+
+
+def test_gradient_of_the_action_is_the_momentum(solved):
+    lagrangian, solution, gradient = solved
     momentum = fl.momentum(lagrangian, 1.0, END, solution.path.velocity(1.0))
     # the velocity is a derivative of the path: round-off times degree^2 times elements
     np.testing.assert_allclose(gradient, momentum, rtol=1e-3)
 
 
-def test_motion_lands_where_the_path_ends():
-    lagrangian = fl.NaturalLagrangian(fl.families.Normal().fisher)
-    solution = fl.least_action_path(lagrangian, START, END)
+def test_motion_lands_where_the_path_ends(solved):
+    lagrangian, solution, _ = solved
     flow = fl.integrate(lagrangian, START, solution.path.velocity(0.0), t1=1.0, steps=64)
     assert flow.q.dtype == jnp.float32
     # implicit midpoint: h^2 = 2e-4
