@@ -83,7 +83,7 @@ class Nonholonomic(AbstractConstraint):
 
     **Raises:** `ValueError`, when used, for one-forms of another shape.
 
-    **Reference:** Bloch (2003), section 1.3; Neimark & Fufaev (1972), chapter 3.
+    **Reference:** Neimark & Fufaev (1972); Bloch (2003), section 1.3.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl

@@ -115,7 +115,7 @@ def power(system: LagrangianFn, t: RealScalarLike, q: Coordinates, v: Coordinate
 
     **Returns:** the power, shape (), in the unit of the Lagrangian per unit of time.
 
-    **Reference:** Landau & Lifshitz (1976), section 6; Goldstein, Poole & Safko (2002), eq. 2.58.
+    **Reference:** Landau & Lifshitz (1976), section 6; Goldstein, Poole & Safko (2002), section 2.7.
 
     ```python
     >>> import fimlag as fl

@@ -29,6 +29,16 @@ def test_the_tension_of_the_spherical_pendulum():
     )
 
 
+def test_the_tension_is_differentiable_in_the_mass():
+    def tension(mass):
+        falling = fl.NaturalLagrangian(fl.EuclideanMetric(mass), lambda q: mass * 9.81 * q[1])
+        system = fl.Constrained(falling, lambda q: jnp.linalg.norm(q) - 1.0)
+        _, multipliers = fl.constrained_acceleration(system, 0.0, jnp.array([0.0, -1.0]), jnp.array([2.0, 0.0]))
+        return -multipliers[0]
+
+    np.testing.assert_allclose(jax.jit(jax.grad(tension))(2.0), 9.81 + 4, rtol=1e-13)  # round-off
+
+
 def relativistic(t, x, w):
     """Nonseparable, with magnetic terms and explicit time."""
     return -jnp.sqrt(1 + x[2] ** 2 - w @ w / 50) * jnp.exp(0.2 * t) + x[0] * w[1] - x[2] * w[0] - jnp.cos(t) * x @ x
