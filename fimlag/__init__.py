@@ -215,6 +215,7 @@ from fimlag.integrators import (
     KahanLi6 as KahanLi6,
     KahanLi8 as KahanLi8,
     McLachlan4 as McLachlan4,
+    Monodromy as Monodromy,
     NonholonomicLeapfrog as NonholonomicLeapfrog,
     Rattle as Rattle,
     StormerVerlet as StormerVerlet,
@@ -223,6 +224,7 @@ from fimlag.integrators import (
     Tao as Tao,
     Trajectory as Trajectory,
     Trapezoidal as Trapezoidal,
+    Variation as Variation,
     Variational as Variational,
     Yoshida4 as Yoshida4,
     Yoshida6 as Yoshida6,
@@ -233,7 +235,9 @@ from fimlag.integrators import (
     energy_budget as energy_budget,
     integrate as integrate,
     integrate_to_event as integrate_to_event,
+    monodromy as monodromy,
     poincare_section as poincare_section,
+    variation as variation,
 )
 
 # isort: split

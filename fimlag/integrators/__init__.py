@@ -49,3 +49,9 @@ from fimlag.integrators._nonholonomic import NonholonomicLeapfrog as Nonholonomi
 from fimlag.integrators._tao import Tao as Tao
 from fimlag.integrators._trajectory import Trajectory as Trajectory
 from fimlag.integrators._variational import Variational as Variational
+from fimlag.integrators._variations import (
+    Monodromy as Monodromy,
+    Variation as Variation,
+    monodromy as monodromy,
+    variation as variation,
+)

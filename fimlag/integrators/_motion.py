@@ -73,6 +73,12 @@ class March(eqx.Module):
         t = self.time(number) + share * self.h
         return self.method.observe(self.equations, t, phase.q, phase.p, self.method.kept(phase.memory))
 
+    def inspect(self, number, phase: Phase) -> RESULTS:
+        """What the method finds wrong with a phase at the start of a step."""
+        seen, kept = self.observe(number, phase), self.method.kept(phase.memory)
+        rows = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (seen.t, phase.q, seen.v, kept))
+        return self.method.inspect(self.equations, *rows)
+
 
 def checked_start(
     system: LagrangianFn,
