@@ -44,6 +44,10 @@ from fimlag.integrators._explicit import (
 from fimlag.integrators._generalised_leapfrog import GeneralisedLeapfrog as GeneralisedLeapfrog
 from fimlag.integrators._implicit import GaussLegendre as GaussLegendre, ImplicitMidpoint as ImplicitMidpoint
 from fimlag.integrators._integrate import integrate as integrate
+from fimlag.integrators._lyapunov import (
+    LyapunovExponents as LyapunovExponents,
+    lyapunov_exponents as lyapunov_exponents,
+)
 from fimlag.integrators._method import AbstractMethod as AbstractMethod
 from fimlag.integrators._nonholonomic import NonholonomicLeapfrog as NonholonomicLeapfrog
 from fimlag.integrators._tao import Tao as Tao
