@@ -13,6 +13,8 @@ import scipy.stats
 import fimlag as fl
 
 PI = math.pi
+information = eqx.filter_jit(fl.fisher_information)
+estimate = eqx.filter_jit(fl.fisher_estimate)
 
 
 def arcsine(theta, x):
@@ -84,7 +86,7 @@ def test_kinks_are_met_where_breaks_name_them(lower, upper, breaks):
     rule = fl.Quadrature(lower, upper, scale=1.0, breaks=breaks)
     model = fl.StatisticalModel(asymmetric_laplace, rule)
     # E[s^2] = (4 * 1/2 + 1/4 * 2) / 2.5; what lies beyond 50 is exp(-50).
-    assert abs(eqx.filter_jit(fl.fisher_information)(model, jnp.array(0.3))[0, 0] - 1.0) < 1e-12
+    assert abs(information(model, jnp.array(0.3))[0, 0] - 1.0) < 1e-12
 
 
 def test_jumps_are_met_where_breaks_name_them():
@@ -93,15 +95,15 @@ def test_jumps_are_met_where_breaks_name_them():
 
     model = fl.StatisticalModel(steps, fl.Quadrature(0.0, 3.0, breaks=1))
     # A coin that falls on the first piece with probability theta.
-    assert abs(fl.fisher_estimate(model, jnp.array(0.2)).value[0, 0] - 6.25) < 1e-11
+    assert abs(estimate(model, jnp.array(0.2)).value[0, 0] - 6.25) < 1e-11
     with pytest.raises(eqx.EquinoxRuntimeError, match="weights"):
-        fl.fisher_estimate(fl.StatisticalModel(steps, fl.Quadrature(0.0, 3.0)), jnp.array(0.2))
+        estimate(fl.StatisticalModel(steps, fl.Quadrature(0.0, 3.0)), jnp.array(0.2))
 
 
 def test_breaks_outside_the_interval_give_no_legal_weights():
     rule = fl.Quadrature(0.0, 1.0, breaks=2.0)
     model = fl.StatisticalModel(lambda theta, x: theta * 0.0, rule)
-    assert not fl.fisher_estimate(model, jnp.array(1.0), throw=False).succeeded
+    assert not estimate(model, jnp.array(1.0), throw=False).succeeded
 
 
 def test_atoms_and_distances_go_together():
@@ -110,7 +112,7 @@ def test_atoms_and_distances_go_together():
         return jnp.where(x[1] == 0.0, jnp.log(theta), jnp.log1p(-theta) - math.log(2.0))
 
     model = fl.StatisticalModel(log_likelihood, fl.Quadrature(1.0, 3.0, atoms=3.0, distances=True))
-    assert abs(fl.fisher_information(model, jnp.array(0.25))[0, 0] * 0.1875 - 1.0) < 1e-12
+    assert abs(information(model, jnp.array(0.25))[0, 0] * 0.1875 - 1.0) < 1e-12
 
 
 def test_single_precision_and_derivatives_pass_through_every_rule():

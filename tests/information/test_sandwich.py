@@ -1,5 +1,6 @@
 """The sandwich covariance: closed forms of misspecified models, White's HC0, clusters, refusals."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,11 @@ LEAST_SQUARES = jnp.asarray(np.linalg.lstsq(DESIGN, RESPONSE, rcond=None)[0])
 REGRESSION_DATA = (jnp.asarray(DESIGN), jnp.asarray(RESPONSE))
 
 
+# Compiled: eager calls of many small operations are slow.
+sandwich_covariance = eqx.filter_jit(fl.sandwich_covariance)
+godambe_information = eqx.filter_jit(fl.godambe_information)
+
+
 def regression(theta, x):
     return -0.5 * (x[1] - x[0] @ theta) ** 2
 
@@ -27,17 +33,17 @@ def test_a_normal_fitted_to_skewed_data_has_the_covariance_of_its_moments():
     cross = third / (2 * second**0.5)
     # The mean and the standard deviation of a sample, by the delta method.
     closed = np.array([[second, cross], [cross, (fourth - second**2) / (4 * second)]]) / 500
-    found = fl.sandwich_covariance(NORMAL, ESTIMATE, SKEWED)
+    found = sandwich_covariance(NORMAL, ESTIMATE, SKEWED)
     assert np.max(np.abs(found / closed - 1.0)) < 1e-12  # round-off of 500 terms
     assert jnp.all(found == found.T)
-    godambe = fl.godambe_information(NORMAL, ESTIMATE, SKEWED)
+    godambe = godambe_information(NORMAL, ESTIMATE, SKEWED)
     assert np.max(np.abs(godambe @ closed - np.eye(2))) < 1e-11
 
 
 def test_overdispersed_counts_scale_the_poisson_variance():
     counts = jnp.asarray(RANDOM.negative_binomial(2, 0.25, size=200).astype(float))
     log_likelihood = fl.families.Poisson().log_likelihood
-    found = fl.sandwich_covariance(log_likelihood, jnp.mean(counts), counts)
+    found = sandwich_covariance(log_likelihood, jnp.mean(counts), counts)
     assert abs(found[0, 0] / (jnp.var(counts) / 200) - 1.0) < 1e-12
 
 
@@ -45,7 +51,7 @@ def test_linear_regression_meets_hc0():
     residuals = RESPONSE - DESIGN @ np.asarray(LEAST_SQUARES)
     bread = np.linalg.inv(DESIGN.T @ DESIGN)
     closed = bread @ (DESIGN.T * residuals**2) @ DESIGN @ bread
-    found = fl.sandwich_covariance(regression, LEAST_SQUARES, REGRESSION_DATA)
+    found = sandwich_covariance(regression, LEAST_SQUARES, REGRESSION_DATA)
     assert np.max(np.abs(found - closed)) < 1e-13 * np.max(closed)
 
 
@@ -69,21 +75,31 @@ def test_clusters_add_scores_before_they_are_squared():
     bread = np.linalg.inv(DESIGN.T @ DESIGN)
     closed = bread @ sums.T @ sums @ bread
     names = np.array(["a", "b", "c", "d", "e", "f", "g"])[labels]
-    for clusters in (labels, 10 * labels - 3, names, jnp.asarray(labels)):
-        found = fl.sandwich_covariance(regression, LEAST_SQUARES, REGRESSION_DATA, clusters)
+    spellings = (labels, 10 * labels - 3, names, jnp.asarray(labels))
+
+    @jax.jit
+    def everything(theta, data):
+        covariances = [fl.sandwich_covariance(regression, theta, data, clusters) for clusters in spellings]
+        return covariances, fl.godambe_information(regression, theta, data, labels)
+
+    covariances, information = everything(LEAST_SQUARES, REGRESSION_DATA)
+    for found in covariances:
         assert np.max(np.abs(found - closed)) < 1e-13 * np.max(closed)
-    information = fl.godambe_information(regression, LEAST_SQUARES, REGRESSION_DATA, labels)
     assert np.max(np.abs(information @ closed - np.eye(3))) < 1e-11
 
 
 def test_each_its_own_cluster_is_no_cluster_and_copies_add_nothing():
-    alone = fl.sandwich_covariance(NORMAL, ESTIMATE, SKEWED)
-    own = fl.sandwich_covariance(NORMAL, ESTIMATE, SKEWED, np.arange(500))
+    @jax.jit
+    def clustered(data, many):
+        own = fl.sandwich_covariance(NORMAL, ESTIMATE, data, np.arange(500))
+        return own, fl.sandwich_covariance(NORMAL, ESTIMATE, many, np.tile(np.arange(500), 40))
+
+    alone = sandwich_covariance(NORMAL, ESTIMATE, SKEWED)
+    own, copies = clustered(SKEWED, jnp.tile(SKEWED, 40))
     assert jnp.max(jnp.abs(own / alone - 1.0)) < 1e-12
     # Forty copies, in three blocks of memory: 20,000 observations know as much as 500.
-    copies = fl.sandwich_covariance(NORMAL, ESTIMATE, jnp.tile(SKEWED, 40), np.tile(np.arange(500), 40))
     assert jnp.max(jnp.abs(copies / alone - 1.0)) < 1e-11
-    trusting = fl.sandwich_covariance(NORMAL, ESTIMATE, jnp.tile(SKEWED, 40))
+    trusting = sandwich_covariance(NORMAL, ESTIMATE, jnp.tile(SKEWED, 40))
     assert jnp.max(jnp.abs(40 * trusting / alone - 1.0)) < 1e-11
 
 
@@ -114,9 +130,9 @@ def test_labels_that_do_not_fit_raise(clusters):
 
 def test_matrices_that_cannot_be_inverted_give_nan():
     wide = (jnp.asarray(DESIGN[:2]), jnp.asarray(RESPONSE[:2]))
-    assert jnp.all(jnp.isnan(fl.sandwich_covariance(regression, LEAST_SQUARES, wide)))
+    assert jnp.all(jnp.isnan(sandwich_covariance(regression, LEAST_SQUARES, wide)))
     # Far from the maximum the observed information of a Cauchy location is negative.
-    far = fl.sandwich_covariance(lambda t, x: -jnp.log1p((x - t) ** 2), 9.0, SKEWED)
+    far = sandwich_covariance(lambda t, x: -jnp.log1p((x - t) ** 2), 9.0, SKEWED)
     assert jnp.all(jnp.isnan(far))
     few = fl.godambe_information(regression, LEAST_SQUARES, REGRESSION_DATA, np.arange(60) % 2)
     assert jnp.all(jnp.isnan(few))
@@ -131,7 +147,7 @@ def test_parameters_may_be_a_pytree_and_single_precision_under_vmap():
 
     found = jax.jit(jax.vmap(lambda data: fl.sandwich_covariance(log_likelihood, tree, data)))(samples)
     assert found.dtype == jnp.float32
-    expected = fl.sandwich_covariance(NORMAL, ESTIMATE, SKEWED)
+    expected = sandwich_covariance(NORMAL, ESTIMATE, SKEWED)
     assert jnp.max(jnp.abs(found[0].astype(float) / expected - 1.0)) < 1e-4  # single round-off of 500 terms
 
 
