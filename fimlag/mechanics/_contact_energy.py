@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from fimlag._types import Coordinates, RealScalarLike, as_field
 from fimlag.mechanics._contact import Herglotz, LinearHerglotz, contact_arguments, flat_contact_acceleration
+from fimlag.mechanics._forces import scalar_of
 from fimlag.mechanics._hamiltonian import hamiltonian
 from fimlag.mechanics._lagrangian import FlatLagrangian
 
@@ -71,7 +72,8 @@ def dissipation_defect(
     flat, t, q, v, s = contact_arguments(lagrangian, t, q, v, s)
     value, leak = jax.value_and_grad(flat, argnums=3)(t, q, v, s)
     a = flat_contact_acceleration(flat, t, q, v, s)
-    observed, rate = jax.jvp(FlatLagrangian(quantity, flat.structure), (t, q, v, s), (jnp.ones_like(t), v, a, value))
+    observe = scalar_of(FlatLagrangian(quantity, flat.structure), "A quantity")
+    observed, rate = jax.jvp(observe, (t, q, v, s), (jnp.ones_like(t), v, a, value))
     return rate - leak * observed
 
 

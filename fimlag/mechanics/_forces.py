@@ -75,7 +75,7 @@ class RayleighForce(eqx.Module):
 
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates) -> PyTree[Array]:
         flat, t, q, v = flat_arguments(self.dissipation, t, q, v)
-        return flat.structure.unflatten(-jax.grad(flat, argnums=2)(t, q, v))
+        return flat.structure.unflatten(-jax.grad(scalar_of(flat, "A dissipation function"), argnums=2)(t, q, v))
 
 
 def rayleigh(dissipation: Callable) -> RayleighForce:
@@ -137,6 +137,19 @@ def flat_powers(
     applied = flat_force(flat, t, q, v)
     work = jnp.zeros_like(t) if applied is None else applied @ v
     return work, -jax.grad(flat)(t, q, v)
+
+
+def scalar_of(flat: FlatLagrangian, name: str) -> Callable:
+    """A user's function on flat arguments; a `ValueError` under its own name where it returns no scalar."""
+
+    def value(t, q, *rest):
+        vectors = (each if each.ndim == 0 else flat.structure.unflatten(each) for each in rest)
+        result = jnp.asarray(flat.lagrangian(t, flat.structure.unflatten(q), *vectors))
+        if result.shape != ():
+            raise ValueError(f"{name} returns a scalar of shape (), but this one returned shape {result.shape}.")
+        return result
+
+    return value
 
 
 def marks(lagrangian: LagrangianFn) -> Iterator[LagrangianFn]:

@@ -165,3 +165,8 @@ def test_the_derivative_in_the_rate():
 def test_a_contact_lagrangian_that_is_no_scalar_is_refused():
     with pytest.raises(ValueError, match="scalar"):
         jax.eval_shape(lambda q: fl.contact_energy(lambda t, q, v, s: v, 0.0, q, q, 0.0), jnp.ones(2))
+    with pytest.raises(ValueError, match="A quantity returns a scalar"):
+        jax.eval_shape(
+            lambda q: fl.dissipation_defect(lambda t, q, v, s: v @ v - s, lambda t, q, v, s: v, 0.0, q, q, 0.0),
+            jnp.ones(2),
+        )

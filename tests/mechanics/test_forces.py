@@ -123,5 +123,5 @@ def test_wrong_forces_are_refused():
     q = jnp.ones(2)
     with pytest.raises(ValueError, match="force has structure"):
         jax.eval_shape(lambda q: fl.acceleration(fl.Forced(driven_charge, lambda t, q, v: v[0]), 0.0, q, q), q)
-    with pytest.raises(ValueError, match="scalar"):
+    with pytest.raises(ValueError, match="A dissipation function returns a scalar"):
         jax.eval_shape(lambda q: fl.rayleigh(lambda t, q, v: v**2)(0.0, q, q), q)
