@@ -171,6 +171,12 @@ class RESULTS(eqx.Enumeration):
         "The two copies of the phase space lie farther apart than a tenth of the extent of the motion, so they are not "
         "one motion any more. Raise `frequency`, use more steps, or an implicit method for a long chaotic motion."
     )
+    time_stopped = (
+        "The physical time would stop or run backward in a time transformation: the kinetic energy less the total, or "
+        "minus the potential, left the domain on which the transformation increases, or the step density was not "
+        "positive. Subtract a constant from the potential to keep it below zero, choose another transformation or "
+        "density, or use more steps."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -10,10 +10,7 @@ from fimlag.integrators._composition import Composition as Composition
 from fimlag.integrators._constrained import Rattle as Rattle
 from fimlag.integrators._contact import ContactLeapfrog as ContactLeapfrog
 from fimlag.integrators._default import default_method as default_method
-from fimlag.integrators._dense import (
-    DenseTrajectory as DenseTrajectory,
-    dense_output as dense_output,
-)
+from fimlag.integrators._dense import DenseTrajectory as DenseTrajectory, dense_output as dense_output
 from fimlag.integrators._discretisation import (
     DivergenceLagrangian as DivergenceLagrangian,
     Galerkin as Galerkin,
@@ -51,6 +48,10 @@ from fimlag.integrators._lyapunov import (
 from fimlag.integrators._method import AbstractMethod as AbstractMethod
 from fimlag.integrators._nonholonomic import NonholonomicLeapfrog as NonholonomicLeapfrog
 from fimlag.integrators._tao import Tao as Tao
+from fimlag.integrators._time_transformed import (
+    ReversibleAdaptive as ReversibleAdaptive,
+    TimeTransformedLeapfrog as TimeTransformedLeapfrog,
+)
 from fimlag.integrators._trajectory import Trajectory as Trajectory
 from fimlag.integrators._variational import Variational as Variational
 from fimlag.integrators._variations import (

@@ -32,9 +32,7 @@ class ContactFlows(eqx.Module):
     def drift(self, p):
         r"""`(dq/dt, ds/dt)` of $T$: the velocity and the kinetic part of the Lagrangian."""
         v = self.separable.velocity(p)
-        mass, offset = self.separable.mass, self.separable.offset
-        kinetic = v @ (mass * v if mass.ndim == 1 else mass @ v) / 2
-        return v, kinetic if offset is None else kinetic + offset @ v
+        return v, p @ v - self.separable.kinetic(p)
 
     def kick(self, t, q):
         r"""`(dp/dt, ds/dt)` of V: the force, and minus the potential."""

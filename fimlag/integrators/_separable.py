@@ -52,6 +52,10 @@ class SeparableEquations(eqx.Module):
         kinetic = p if self.offset is None else p - self.offset
         return self.inverse * kinetic if self.inverse.ndim == 1 else self.inverse @ kinetic
 
+    def kinetic(self, p):
+        """The kinetic energy at a momentum."""
+        return (p if self.offset is None else p - self.offset) @ self.velocity(p) / 2
+
     def force(self, t, q):
         """The kick at a point."""
         return jax.grad(self.lagrangian, argnums=1)(t, q, jnp.zeros_like(q))

@@ -75,3 +75,25 @@ class ConformalContact(AbstractStructure):
         z = jnp.append(jnp.concatenate([q, p]), s)
         pulled = form(advance(z)) @ jax.jacfwd(advance)(z)
         return jnp.max(jnp.abs(pulled - pulled[-1] * form(z)))
+
+
+class Extended(AbstractStructure):
+    r"""The symplectic form $\mathrm d q^i \wedge \mathrm d p_i + \mathrm d t \wedge \mathrm d p_t$ of the extended
+    phase space, on which time is a coordinate; `t` and `p_t` are fields of the memory.
+
+    **Reference:** Hairer, Lubich & Wanner (2006), section VIII.2.1.
+    """
+
+    symplectic: bool = eqx.field(static=True, default=True)
+
+    def defect(self, method, equations, t, h, q, p, v, s):
+        start = method.memory(equations, t, q, p, v, s)
+
+        def advance(z):
+            (*q, time), (*p, p_t) = jnp.split(z, 2)
+            q, p = jnp.stack(q), jnp.stack(p)
+            step = method.step(equations, t, h, q, p, start._replace(t=time, p_t=p_t))
+            after = q + step.dq, step.memory.t[None], p + step.dp, step.memory.p_t[None]
+            return jnp.concatenate(after)
+
+        return symplectic_defect(advance, jnp.concatenate([q, start.t[None], p, start.p_t[None]]))
