@@ -24,6 +24,7 @@ def test_a_composed_leapfrog_is_the_product_of_its_kicks_and_drifts(order, produ
     assert (composed.order, composed.structure, composed.explicit) == (order, product.structure, True)
 
 
+@pytest.mark.slow
 def test_a_composed_implicit_method_has_the_order_asked_and_turns_back():
     method, (q0, v0) = fl.Composition(fl.ImplicitMidpoint(), 6), KEPLER.start(0.4)
     end = KEPLER.solution(6.0, 0.4)

@@ -37,7 +37,7 @@ def collocated():
     return fl.integrate(DRIVEN, START, PUSH, t1=1.0, steps=120, method=fl.GaussLegendre(4), s0=0.2)
 
 
-@pytest.mark.parametrize("order", [2, 8])
+@pytest.mark.parametrize("order", [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_order_and_contact_form_hold_on_a_driven_nonlinear_system(order, collocated):
     base = fl.ContactLeapfrog()
     method = base if order == 2 else fl.Composition(base, order)

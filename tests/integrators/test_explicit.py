@@ -2,6 +2,8 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
@@ -125,3 +127,34 @@ def test_symmetric_products_are_palindromes():
 def test_the_number_of_forces_is_checked():
     with pytest.raises((TypeError, ValueError), match="forces"):
         fl.BlanesMoanNystrom6(12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "orbits", "gain"), [("float64", 100, 10), ("float32", 20, 5)])
+def test_energy_wanders_at_random_and_compensation_lowers_its_floor(dtype, orbits, gain):
+    # Brouwer's law: with steps too short for truncation to show, round-off of one unit a step adds up as its root.
+    steps, turns = 1000 * orbits, np.linspace(0.1, 2 * np.pi, 8)
+    rotations = np.moveaxis(np.array([[np.cos(turns), -np.sin(turns)], [np.sin(turns), np.cos(turns)]]), 2, 0)
+    start = [jnp.asarray(rotations @ np.asarray(x), dtype) for x in KEPLER.start(0.6)]
+    lagrangian = problems.Kepler(jnp.ones((), dtype)).lagrangian
+
+    def spread(compensated):
+        flows = jax.vmap(
+            lambda q0, v0: fl.integrate(
+                lagrangian,
+                q0,
+                v0,
+                t1=2 * np.pi * orbits,
+                steps=steps,
+                save_every=steps,
+                method=fl.KahanLi8(),
+                compensated=compensated,
+            )
+        )(*start)
+        q, v = np.asarray(flows.q, float), np.asarray(flows.v, float)
+        energies = np.sum(v**2, axis=-1) / 2 - 1 / np.linalg.norm(q, axis=-1)
+        return np.sqrt(np.mean((energies[:, 1] - energies[:, 0]) ** 2)) / np.finfo(dtype).eps
+
+    assert spread(False) < np.sqrt(steps)
+    assert spread(True) < np.sqrt(steps) / gain
+    assert gain * spread(True) < 2 * spread(False)
