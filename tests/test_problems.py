@@ -132,6 +132,9 @@ def test_the_spherical_pendulums_height_keeps_energy_and_momentum():
         (0.8 * rate) ** 2, (0.64 - height**2) * 2 * (energy - 2.0 * height) - turning**2, atol=1e-12
     )
     assert float(jnp.max(height)) <= 0.2
+    q, v = jax.jvp(lambda t: case.solution(t, -0.7, 0.2), (3.0,), (1.0,))
+    np.testing.assert_allclose(v @ v / 2 + 2.0 * q[2], energy, rtol=1e-12)
+    np.testing.assert_allclose(q[0] * v[1] - q[1] * v[0], turning, rtol=1e-12)
 
 
 def test_the_pendulum_in_angles_is_the_one_in_space():

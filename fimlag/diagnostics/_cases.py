@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from fimlag._types import Coordinates
 from fimlag.diagnostics._march import prepared
+from fimlag.geometry import EuclideanMetric
 from fimlag.integrators import AbstractMethod
 from fimlag.integrators._motion import checked_start
-from fimlag.mechanics import Herglotz
+from fimlag.mechanics import Herglotz, NaturalLagrangian
 
 
 class Case(NamedTuple):
@@ -39,19 +40,20 @@ def textbook_cases() -> dict[str, Case]:
     from fimlag import problems
 
     kepler, sphere, sleigh = problems.Kepler(), problems.SphericalPendulum(), problems.ChaplyginSleigh()
-    ellipse, glide = functools.partial(_at, (0.3,)), functools.partial(_at, (0.3, 1.2))
+    ellipse, rise, glide = (0.3,), (-0.9, 0.3), (0.3, 1.2)
+    swinging = NaturalLagrangian(EuclideanMetric(1.0), _height)
     return {
         "not separable": Case(
-            kepler.in_polar, *kepler.polar_start(0.3), 3.0, ellipse(kepler.polar_solution), (_second,)
+            kepler.in_polar, *kepler.polar_start(*ellipse), 3.0, _at(kepler.polar_solution, ellipse), (_second,)
         ),
-        "separable": Case(kepler.lagrangian, *kepler.start(0.3), 3.0, ellipse(kepler.solution), (_turn,)),
-        "constrained": Case(sphere.lagrangian, *sphere.start(-0.9, 0.3), 3.0, None, (_turn,)),
-        "nonholonomic": Case(sleigh.lagrangian, *sleigh.start(0.3, 1.2), 2.0, glide(sleigh.solution)),
-        "contact": Case(Herglotz.linear(_pendulum, 0.1), jnp.ones(1), jnp.zeros(1), 3.0),
+        "separable": Case(kepler.lagrangian, *kepler.start(*ellipse), 3.0, _at(kepler.solution, ellipse), (_turn,)),
+        "nonholonomic": Case(sleigh.lagrangian, *sleigh.start(*glide), 2.0, _at(sleigh.solution, glide)),
+        "constrained": Case(sphere.lagrangian, *sphere.start(*rise), 3.0, _at(sphere.solution, rise), (_turn,)),
+        "contact": Case(Herglotz.linear(swinging, 0.1), jnp.ones(1), jnp.zeros(1), 3.0),
     }
 
 
-def _at(parameters, solution):
+def _at(solution, parameters):
     """A closed form as a function of time alone."""
     return jax.tree_util.Partial(lambda t: solution(t, *parameters))
 
@@ -67,8 +69,8 @@ def _takes(method, case):
     return True
 
 
-def _pendulum(t, q, v):
-    return v @ v / 2 + jnp.cos(q[0])
+def _height(q):
+    return -jnp.cos(q[0])
 
 
 def _second(t, q):

@@ -152,8 +152,10 @@ def _structure_finding(method, defect) -> Finding:
 
 def _reversal_finding(start: Start, trip: Ends, steps: int) -> Finding:
     largest = jnp.max(jnp.abs(jnp.concatenate([start.q, start.p])))
-    there = jnp.concatenate([trip.q - start.q, trip.p - start.p, (trip.seen.t - start.t0)[None]])
-    distance = jnp.max(jnp.abs(there))
+    apart = [trip.q - start.q, trip.p - start.p, (trip.seen.t - start.t0)[None]]
+    if start.s is not None:
+        apart.append((trip.seen.s - start.s)[None])
+    distance = jnp.max(jnp.abs(jnp.concatenate(apart)))
     tolerance = 200 * steps * round_off(distance) * largest
     return Finding("reversal", "symmetric, round trip {:.1e}", (distance,), distance, tolerance, jnp.array(True))
 

@@ -41,9 +41,10 @@ class Kepler(eqx.Module):
         anomaly, _ = self._anomaly(t, eccentricity)
         return jnp.stack([jnp.cos(anomaly) - eccentricity, jnp.sqrt(1 - eccentricity**2) * jnp.sin(anomaly)])
 
-    def in_polar(self, t: RealScalarLike, q: Float[Array, "2"], v: Float[Array, "2"]) -> Float[Array, ""]:
+    @property
+    def in_polar(self) -> NaturalLagrangian:
         r"""The Lagrangian by distance and angle, not separable: $\tfrac12 (v_1^2 + q_1^2 v_2^2) + \mu / q_1$."""
-        return (v[0] ** 2 + (q[0] * v[1]) ** 2) / 2 + self.gravity / q[0]
+        return NaturalLagrangian(_polar_metric, _RadialGravity(self.gravity))
 
     def polar_start(self, eccentricity: RealScalarLike) -> tuple[Float[Array, "2"], Float[Array, "2"]]:
         """Point and velocity at the perihelion by distance and angle."""
@@ -80,3 +81,14 @@ class _Gravity(eqx.Module):
 
     def __call__(self, q):
         return -self.gravity / jnp.sqrt(q @ q)
+
+
+class _RadialGravity(eqx.Module):
+    gravity: Float[Array, ""]
+
+    def __call__(self, q):
+        return -self.gravity / q[0]
+
+
+def _polar_metric(q):
+    return jnp.diag(jnp.stack([jnp.ones_like(q[0]), q[0] ** 2]))

@@ -1,7 +1,9 @@
 """The pendulum that swings on a sphere."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from fimlag._types import RealScalarLike
@@ -59,6 +61,20 @@ class SphericalPendulum(eqx.Module):
         pace = jnp.sqrt(self.gravity * (z3 - z1) / 2) / self.length
         sn, cn, dn = jacobi_functions(pace * t, (z2 - z1) / (z3 - z1))
         return z1 + (z2 - z1) * sn**2, 2 * (z2 - z1) * pace * sn * cn * dn
+
+    def solution(self, t: RealScalarLike, lowest: RealScalarLike, highest: RealScalarLike) -> Float[Array, "3"]:
+        r"""The point a time `t` after the start at the lowest height.
+
+        The azimuth is $\int_0^t h / (l^2 - z^2)\, dt$ with the angular momentum h of a unit mass, by Gauss
+        quadrature with 64 points, for durations of a few swings.
+        """
+        q0, v0 = self.start(lowest, highest)
+        nodes, weights = np.polynomial.legendre.leggauss(64)
+        times = t * jnp.asarray((1 + nodes) / 2, q0.dtype)
+        heights, _ = jax.vmap(lambda time: self.height(time, lowest, highest))(jnp.append(times, t))
+        radii = jnp.sqrt(self.length**2 - heights**2)
+        turned = t * jnp.asarray(weights / 2, q0.dtype) @ (q0[0] * v0[1] / radii[:-1] ** 2)
+        return jnp.stack([radii[-1] * jnp.cos(turned), radii[-1] * jnp.sin(turned), heights[-1]])
 
     def start(self, lowest: RealScalarLike, highest: RealScalarLike) -> tuple[Float[Array, "3"], Float[Array, "3"]]:
         """Point and velocity at the lowest point of the motion between two heights, of a negative sum."""
