@@ -16,7 +16,7 @@ from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unle
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.mechanics._euler_lagrange import flat_equations, flat_mass_matrix, refuse_own_dynamics
 from fimlag.mechanics._forces import Forced
-from fimlag.mechanics._lagrangian import flat_arguments
+from fimlag.mechanics._lagrangian import FlatLagrangian, flat_arguments
 
 _NARROWINGS = 50  # each halves the logarithm of what the scales lack
 
@@ -77,8 +77,7 @@ def inertia(
 
     ```
     """
-    flat, t, q, v = flat_arguments(lagrangian, t, q, v)
-    return _inertia(flat_mass_matrix(flat, t, q, v), flat.structure, rtol)
+    return _inertia_at(*flat_arguments(lagrangian, t, q, v), rtol)
 
 
 def acceleration_estimate(
@@ -119,11 +118,25 @@ def acceleration_estimate(
     refuse_own_dynamics(lagrangian)
     system = lagrangian if force is None else Forced(lagrangian, force)
     flat, t, q, v = flat_arguments(system, t, q, v)
+    estimate = _estimate(flat, t, q, v, rtol)
+    singular = estimate.inertia.zero > 0
+    if throw and not isinstance(singular, Tracer) and bool(singular):
+        estimate = eqx.error_if(estimate, singular, _in_words(estimate.inertia, flat.structure))
+    return raise_unless_successful(estimate, throw)
+
+
+@eqx.filter_jit
+def _inertia_at(flat: FlatLagrangian, t, q, v, rtol) -> Inertia:
+    return _inertia(flat_mass_matrix(flat, t, q, v), flat.structure, rtol)
+
+
+@eqx.filter_jit
+def _estimate(flat: FlatLagrangian, t, q, v, rtol) -> AccelerationEstimate:
     mass, drive = flat_equations(flat, t, q, v)
     signs = _inertia((mass + mass.T) / 2, flat.structure, rtol)
     singular = signs.zero > 0
     a = jnp.where(singular, jnp.nan, solve(mass, drive))
-    estimate = AccelerationEstimate(
+    return AccelerationEstimate(
         value=flat.structure.unflatten(a),
         inertia=signs,
         residual=_residual(*lax.stop_gradient((mass, a, drive))),
@@ -133,9 +146,6 @@ def acceleration_estimate(
             (~jnp.all(jnp.isfinite(a)), RESULTS.nonfinite),
         ),
     )
-    if throw and not isinstance(singular, Tracer) and bool(singular):
-        estimate = eqx.error_if(estimate, singular, _in_words(signs, flat.structure))
-    return raise_unless_successful(estimate, throw)
 
 
 def _inertia(matrix, structure: Structure, rtol) -> Inertia:
@@ -191,7 +201,8 @@ def _combination(row, names) -> str:
     """A direction as a combination of coordinates, its first coefficient positive."""
     kept = np.flatnonzero(np.abs(row) > 1e-6 * np.max(np.abs(row)))
     row = row * np.sign(row[kept[0]])
-    terms = [f"{'-' if row[k] < 0 else '+'} {abs(row[k]):.3g} {names[k]}" for k in kept]
+    sizes = ["" if abs(row[k]) > 1 - 1e-6 else f"{abs(row[k]):.3g} " for k in kept]
+    terms = [f"{'-' if row[k] < 0 else '+'} {size}{names[k]}" for k, size in zip(kept, sizes, strict=True)]
     return " ".join(terms).removeprefix("+ ")
 
 

@@ -10,9 +10,8 @@ from jaxtyping import Array, Float
 from fimlag._linear import solve
 from fimlag.mechanics._degree import polynomial_degree
 
-_HALVINGS = 40
 _ITERATIONS = 100
-_REACH = 60  # binary orders of magnitude, up and down, in which a regular start is sought
+_LENGTHS = 64  # of steps tried together: halvings of Newton's, or powers of four up and down from one
 
 FIRST_ORDER = (
     "The Lagrangian is linear in the velocity: its mass matrix is zero, its momentum does not tell the velocity, and "
@@ -54,56 +53,66 @@ def gradient_root(gradient: Callable, slope: Float[Array, " d"], guess: Float[Ar
 
 def _newton(gradient, slope, guess):
     """Newton's method, each step the longest of its halvings that makes the residual finite and smaller."""
-    eps = float(jnp.finfo(slope.dtype).eps)
-    tolerance = eps ** (2 / 3)
-    identity = jnp.eye(slope.size, dtype=slope.dtype)
-    lengths = 0.5 ** jnp.arange(_HALVINGS, dtype=slope.dtype)
-    first = gradient(guess)
-    weights = jnp.abs(slope) + jnp.where(jnp.isfinite(first), jnp.abs(first), 0)
-    weights = jnp.where(weights > 0, weights, 1)
-
-    def size(value):
-        return jnp.max(jnp.abs(slope - value) / weights)
 
     def advance(state):
         x, value, count, _, _ = state
-        slopes = jax.jacfwd(gradient)(x)
-        inverse = solve(slopes, identity)
-        defect, sizes = slope - value, jnp.abs(slope) + jnp.abs(value)
-        step = inverse @ defect
-        # The round-off of each component is that of the sum which makes it, not that of its value.
-        settled = jnp.abs(step) <= tolerance * (jnp.abs(x) + jnp.abs(inverse) @ sizes)
-        # Near a pole of the gradient a small step changes it much: there round-off in x decides.
-        met = jnp.abs(defect) <= tolerance * sizes + 4 * eps * jnp.abs(slopes) @ jnp.abs(x)
-        final = jnp.all(settled & met)
-        trials = x[None] + lengths[:, None] * step[None]
-        values = jax.vmap(gradient)(trials)
-        enough = jax.vmap(size)(values) <= (1 - 1e-4 * lengths) * size(value)
-        chosen = jnp.where(final, 0, jnp.argmax(enough))
-        moves = (final | jnp.any(enough)) & jnp.all(jnp.isfinite(values[chosen]))
-        x, value = jnp.where(moves, trials[chosen], x), jnp.where(moves, values[chosen], value)
+        step, sizes, regular, final = _step(gradient, slope, x, value)
+        chosen = _chosen(gradient, slope, x, value, step, sizes, regular, final)
+        there = gradient(chosen)
+        moves = jnp.all(jnp.isfinite(there)) & jnp.any(chosen != x)
+        x, value = jnp.where(moves, chosen, x), jnp.where(moves, there, value)
         return x, value, count + 1, final, moves
 
     def unfinished(state):
         _, _, count, done, moves = state
         return ~done & moves & (count < _ITERATIONS)
 
-    start = _regular_start(gradient, slope, guess, size)
-    begin = (start, gradient(start), 0, jnp.all(first == slope), jnp.array(True))
+    first = gradient(guess)
+    begin = (guess, first, 0, jnp.all(first == slope), jnp.array(True))
     x, _, _, converged, _ = lax.while_loop(unfinished, advance, begin)
     return jnp.where(converged, x, jnp.nan)
 
 
-def _regular_start(gradient, slope, guess, size):
-    """The guess; where the derivative is singular there or not defined, the best of many points in the direction of
-    the residual, or of the slope sought."""
-    first = gradient(guess)
-    residual = jnp.where(jnp.all(jnp.isfinite(first)), slope - first, slope)
-    largest = jnp.max(jnp.abs(residual))
-    direction = residual / jnp.where(largest > 0, largest, 1)
-    reaches = 2.0 ** jnp.arange(-_REACH, _REACH, dtype=slope.dtype)
-    trials = guess[None] + reaches[:, None] * direction[None]
-    sizes = jax.vmap(lambda x: size(gradient(x)))(trials)
-    best = trials[jnp.argmin(jnp.where(jnp.isfinite(sizes), sizes, jnp.inf))]
-    inverse = solve(jax.jacfwd(gradient)(guess), jnp.eye(slope.size, dtype=slope.dtype))
-    return jnp.where(jnp.all(jnp.isfinite(inverse)) | (largest == 0), guess, best)
+def _step(gradient, slope, x, value):
+    """Newton's step, the sizes of the slopes in play, whether the derivative is regular, and whether the step is the
+    last.
+
+    Where the derivative is singular or not defined, as it may be at rest, the residual itself, or the slope sought, is
+    the direction.
+    """
+    eps = float(jnp.finfo(slope.dtype).eps)
+    tolerance = eps ** (2 / 3)
+    known = jnp.all(jnp.isfinite(value))
+    defect = jnp.where(known, slope - value, slope)
+    sizes = jnp.abs(slope) + jnp.where(known, jnp.abs(value), 0)
+    slopes = jax.jacfwd(gradient)(x)
+    inverse = solve(slopes, jnp.eye(slope.size, dtype=slope.dtype))
+    regular = jnp.all(jnp.isfinite(inverse))
+    step = jnp.where(regular, inverse @ defect, defect / jnp.max(jnp.abs(defect)))
+    # The round-off of each component is that of the sum which makes it, not that of its value.
+    settled = jnp.abs(step) <= tolerance * (jnp.abs(x) + jnp.abs(inverse) @ sizes)
+    # Near a pole of the gradient a small step changes it much: there round-off in x decides.
+    met = jnp.abs(defect) <= tolerance * sizes + 4 * eps * jnp.abs(slopes) @ jnp.abs(x)
+    return step, sizes, regular, jnp.all(settled & met)
+
+
+def _chosen(gradient, slope, x, value, step, sizes, regular, final):
+    """The point to go on from: x itself where no length of the step serves.
+
+    A last step is taken whole. A direction that is no Newton step is followed as far as best removes the residual's
+    component along it.
+    """
+    numbers = jnp.arange(_LENGTHS, dtype=slope.dtype)
+    halvings, reaches = 0.5**numbers, 4.0 ** (numbers - _LENGTHS // 2)
+
+    def left(value):
+        defect = jnp.abs(slope - value)
+        share = jnp.max(defect / jnp.where(sizes > 0, sizes, 1))
+        size = jnp.where(regular, share, jnp.abs((slope - value) @ step))
+        return jnp.where(jnp.isfinite(size), size, jnp.inf)
+
+    points = x[None] + jnp.where(regular, halvings, reaches)[:, None] * step[None]
+    sizes_left = jax.vmap(lambda point: left(gradient(point)))(points)
+    enough = sizes_left <= (1 - 1e-4 * halvings) * left(value)
+    number = jnp.where(final, 0, jnp.where(regular, jnp.argmax(enough), jnp.argmin(sizes_left)))
+    return jnp.where(final | enough[number] & jnp.isfinite(sizes_left[number]), points[number], x)
