@@ -14,6 +14,8 @@ from fimlag._flat import Structure, flatten
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
+from fimlag.mechanics import Herglotz
+from fimlag.mechanics._forces import AbstractDynamics, Forced, marks
 from fimlag.mechanics._lagrangian import FlatLagrangian, InChart
 from fimlag.paths._block_tridiagonal import CondensedElements
 from fimlag.paths._discrete_action import DiscreteAction
@@ -73,7 +75,8 @@ def least_action_path(
     - `t0`, `t1`: the interval (the user's time unit), t1 > t0.
     - `elements`, `degree`: the discretisation; their product is the number of polynomial steps. Several numbers of
       elements are tried in turn, until the error estimate is below eps^0.75 (2e-12 in double precision), or `rtol`;
-      the path is on the last.
+      the path is on the last. Batches of more than 32 try two elements before, to eps^0.8 (3e-13), if
+      that divides the last.
     - `guess`: a first path: a `Path`, a callable of time, or nodes at equal intervals stacked on axis 0. None: the
       chord. Its ends are replaced by `q0` and `q1`.
     - `stationary`: False seeks a minimum; True takes undamped Newton steps to the nearest stationary path.
@@ -84,10 +87,11 @@ def least_action_path(
 
     **Returns:** a `LeastActionSolution`.
 
-    **Raises:** `ValueError` for ends of different structure, a Lagrangian that is not scalar, or a discretisation
-    without a node between the ends; with `throw`, an error for any `result` but `successful`: `empty_interval`,
-    `nonfinite`, `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As under `jax.jit`,
-    what a plain function reads from outside at its first call is kept for later calls.
+    **Raises:** `TypeError` for a system with forces, constraints, a contact action or a phase space, whose motions make
+    no such action stationary; `ValueError` for ends of different structure, a Lagrangian that is not scalar, or a
+    discretisation without a node between the ends; with `throw`, an error for any `result` but `successful`:
+    `empty_interval`, `nonfinite`, `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As
+    under `jax.jit`, what a plain function reads from outside at its first call is kept for later calls.
 
     **Reference:** Marsden & West (2001), sec. 1.3; for the index, Milnor (1963), sec. 15.
 
@@ -100,8 +104,20 @@ def least_action_path(
 
     ```
     """
+    _refuse_without_action(lagrangian)
     meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations)
     return raise_unless_successful(solve_in_chart(lagrangian, q0, q1, t0, t1, guess, meshes), throw)
+
+
+def _refuse_without_action(system: LagrangianFn):
+    """Raise a `TypeError` for a system whose motions do not make the action of its Lagrangian stationary."""
+    for mark in marks(system):
+        if isinstance(mark, AbstractDynamics | Forced | Herglotz):
+            raise TypeError(
+                f"The motions of a {type(mark).__name__} do not make the action of its Lagrangian stationary between "
+                "fixed ends: follow them by `integrate`, or, for holonomic constraints, take coordinates on their "
+                "surface (`point_transformation`)."
+            )
 
 
 def solve_in_chart(

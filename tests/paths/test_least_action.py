@@ -193,3 +193,18 @@ def test_single_precision_path_keeps_its_dtype():
     assert solution.action.dtype == jnp.float32
     exact = fl.least_action_path(plane, START, END).action
     np.testing.assert_allclose(solution.action, exact, rtol=100 * np.finfo(np.float32).eps)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        lambda free: fl.Forced(free, lambda t, q, v: -v),
+        lambda free: fl.Constrained(free, lambda q: q[0]),
+        lambda free: fl.Nonholonomic(fl.Separable(free), lambda q: jnp.ones((1, 2))),
+        lambda free: fl.Herglotz.linear(free, 0.1),
+        lambda free: fl.PhaseSpaceLagrangian(lambda t, q: q, lambda t, q: q @ q),
+    ],
+)
+def test_systems_whose_motions_make_no_action_stationary_are_refused(mark):
+    with pytest.raises(TypeError, match="integrate"):
+        fl.least_action_path(mark(lambda t, q, v: v @ v), jnp.zeros(2), jnp.ones(2))
