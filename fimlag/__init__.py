@@ -235,6 +235,8 @@ from fimlag.integrators import (
     crossings as crossings,
     default_method as default_method,
     dense_output as dense_output,
+    diffrax_solver as diffrax_solver,
+    diffrax_terms as diffrax_terms,
     energy_budget as energy_budget,
     integrate as integrate,
     integrate_to_event as integrate_to_event,

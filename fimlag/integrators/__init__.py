@@ -41,6 +41,10 @@ from fimlag.integrators._explicit import (
 from fimlag.integrators._generalised_leapfrog import GeneralisedLeapfrog as GeneralisedLeapfrog
 from fimlag.integrators._implicit import GaussLegendre as GaussLegendre, ImplicitMidpoint as ImplicitMidpoint
 from fimlag.integrators._integrate import integrate as integrate
+from fimlag.integrators._interop import (
+    diffrax_solver as diffrax_solver,
+    diffrax_terms as diffrax_terms,
+)
 from fimlag.integrators._lyapunov import (
     LyapunovExponents as LyapunovExponents,
     lyapunov_exponents as lyapunov_exponents,
