@@ -124,13 +124,15 @@ class Rattle(AbstractConstrainedLeapfrog):
 
 
 def _off_constraints(flat, q, v):
-    """Whether point and velocity miss the constraints by more than eps^(2/3) of the terms that these sum."""
-    eps = jnp.finfo(q.dtype).eps
-    values, rates, matrix = constraint_values(flat, q), constraint_rates(flat, q, v), constraint_matrix(flat, q)
-    slopes = jnp.abs(jax.jacrev(lambda q: constraint_values(flat, q))(q))
-    # The second term is the round-off of a coordinate that is zero but for that of the others.
-    allowed = eps ** (2 / 3) * (slopes @ jnp.abs(q)) + 64 * eps * jnp.max(jnp.abs(q)) * jnp.sum(slopes, axis=1)
-    moving = eps ** (2 / 3) * (jnp.abs(matrix) @ jnp.abs(v)) + 64 * eps * jnp.max(jnp.abs(v)) * jnp.sum(
-        jnp.abs(matrix), axis=1
-    )
-    return jnp.any(jnp.abs(values) > allowed), jnp.any(jnp.abs(rates) > moving)
+    """Whether the point and whether the velocity miss the constraints."""
+    slopes = jax.jacrev(lambda q: constraint_values(flat, q))(q)
+    # A constraint sums constants beside the coordinates: at the origin these alone make its round-off.
+    point = _missed(constraint_values(flat, q), slopes, q, jnp.maximum(jnp.max(jnp.abs(q)), 1))
+    return point, _missed(constraint_rates(flat, q, v), constraint_matrix(flat, q), v, jnp.max(jnp.abs(v)))
+
+
+def _missed(values, slopes, x, largest):
+    """Whether values exceed eps^(2/3) of the terms that they sum, and the round-off of the largest numbers."""
+    eps, slopes = jnp.finfo(x.dtype).eps, jnp.abs(slopes)
+    allowed = eps ** (2 / 3) * (slopes @ jnp.abs(x)) + 64 * eps * largest * jnp.sum(slopes, axis=1)
+    return jnp.any(jnp.abs(values) > allowed)

@@ -180,7 +180,8 @@ def condition_terms(flat: FlatLagrangian, q, dq) -> Float[Array, " m"]:
 
     def terms(system):
         matrix = jax.jacrev(lambda v: system.rates(flat.structure, q, v))(jnp.zeros_like(q))
-        return jnp.abs(matrix) @ jnp.abs(q if isinstance(system, Constrained) else dq)
+        # A holonomic constraint sums constants beside the coordinates, whose size the numbers at the origin hide.
+        return jnp.abs(matrix) @ (jnp.maximum(jnp.abs(q), 1) if isinstance(system, Constrained) else jnp.abs(dq))
 
     return jnp.concatenate([terms(system) for system in _constraints(flat)])
 
