@@ -66,11 +66,12 @@ class SphericalPendulum(eqx.Module):
         r"""The point a time `t` after the start at the lowest height.
 
         The azimuth is $\int_0^t h / (l^2 - z^2)\, dt$ with the angular momentum h of a unit mass, by Gauss
-        quadrature with 64 points, for durations of a few swings.
+        quadrature on 16 equal parts, for durations of a few swings.
         """
         q0, v0 = self.start(lowest, highest)
-        nodes, weights = np.polynomial.legendre.leggauss(64)
-        times = t * jnp.asarray((1 + nodes) / 2, q0.dtype)
+        nodes, weights = np.polynomial.legendre.leggauss(16)
+        nodes, weights = (np.arange(16)[:, None] + (1 + nodes) / 2).ravel() / 16, np.tile(weights / 16, 16)
+        times = t * jnp.asarray(nodes, q0.dtype)
         heights, _ = jax.vmap(lambda time: self.height(time, lowest, highest))(jnp.append(times, t))
         radii = jnp.sqrt(self.length**2 - heights**2)
         turned = t * jnp.asarray(weights / 2, q0.dtype) @ (q0[0] * v0[1] / radii[:-1] ** 2)
