@@ -6,15 +6,15 @@ import jax
 from jax.extend.core import Literal
 from jaxtyping import Array, Float
 
-_TRANSPARENT = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat", "checkpoint"}
+_TRANSPARENT = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2"}
 
 
 def polynomial_degree(function: Callable, x: Float[Array, " d"]) -> int | None:
     """1 for a scalar function at most linear in its argument, 2 for a quadratic one, None where it is neither or
     nothing can be told.
 
-    What is told holds for every value of the argument: the second derivative was traced, and does not use it. A
-    quadratic function behind a loop or a branch passes for unknown.
+    What is told holds for every value of the argument: the second derivative was traced, and does not use it. For a
+    quadratic function behind a loop or a branch nothing can be told.
     """
     gradient = jax.grad(function)
     traced = jax.make_jaxpr(lambda x, u: jax.jvp(gradient, (x,), (u,))[1])(x, x).jaxpr
