@@ -72,7 +72,7 @@ MCLACHLAN_4 = Splitting(
     drifts=(0.4, -0.1, 0.4, -0.1, 0.4),
     kicks=_even((14 - _ROOT) / 108, (20 - 7 * _ROOT) / 108, (5 + 2 * _ROOT) / 27),
 )
-"""Order 4 (McLachlan 1995, section 4)."""
+"""Order 4 (McLachlan 1995)."""
 
 BLANES_MOAN_4 = Splitting(
     False,

@@ -19,6 +19,7 @@ class Composition(AbstractMethod):
 
     The weights form a palindrome; there are 5 for order 4, 9 for order 6 and 17 for order 8, some of them
     negative. What a step of the method preserves the composition preserves too, and it takes the same systems.
+    Implicit methods guess a substep as one of the last length, and iterate from there.
 
     **Arguments:** `method`: symmetric, of an order below the one wanted; `order`: 4, 6 or 8.
 

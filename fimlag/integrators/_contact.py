@@ -70,14 +70,14 @@ class ContactLeapfrog(AbstractMethod):
 
     **Raises:** `ValueError` from `integrate` for any other system.
 
-    **Reference:** Vermeeren, Bravetti & Seri (2019); Bravetti, Seri, Vermeeren & Zadra (2020), section 4.
+    **Reference:** Vermeeren, Bravetti & Seri (2019); Bravetti, Seri, Vermeeren & Zadra (2020).
     """
 
     order: ClassVar[int] = 2
     structure: ClassVar[ConformalContact] = ConformalContact()
     symmetric: ClassVar[bool] = True
     explicit: ClassVar[bool] = True
-    reference: ClassVar[str] = "Bravetti, Seri, Vermeeren & Zadra (2020), section 4"
+    reference: ClassVar[str] = "Bravetti, Seri, Vermeeren & Zadra (2020)"
 
     def prepare(self, lagrangian, t, q, v, s):
         system = lagrangian.lagrangian

@@ -157,12 +157,12 @@ class McLachlan4(AbstractSplitting):
     It composes symplectic Euler steps and their adjoints; of the methods of this order and length its error
     is among the smallest.
 
-    **Reference:** McLachlan (1995), section 4; Hairer, Lubich & Wanner (2006), section V.3.1.
+    **Reference:** McLachlan (1995); Hairer, Lubich & Wanner (2006), section V.3.1.
     """
 
     order: ClassVar[int] = 4
     symmetric: ClassVar[bool] = True
-    reference: ClassVar[str] = "McLachlan (1995), section 4"
+    reference: ClassVar[str] = "McLachlan (1995)"
     splitting: ClassVar[Splitting] = MCLACHLAN_4
 
 

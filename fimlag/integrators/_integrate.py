@@ -38,10 +38,11 @@ def integrate(
     **Arguments:** `system`: a Lagrangian `(t, q, v) -> scalar`, or one marked as `Forced`, `Constrained`,
     `Nonholonomic`, `Herglotz` or `PhaseSpaceLagrangian`; `q0`, `v0`: point and velocity in one structure, `v0`
     None for a `PhaseSpaceLagrangian`, whose points determine it; `t0`, `t1`: start and end (the user's time
-    unit), `t1` may be earlier; `steps`: their number, a Python integer; `method`: None for
-    `default_method(system)`; `save_every`: steps a row, a divisor of `steps`; `adjoint`: how gradients run
-    back, None for `DirectAdjoint()`; `compensated`: add the increments with compensation for round-off, for
-    long runs; `s0`: the initial action of a `Herglotz` system; `throw`: raise where the integration failed.
+    unit), `t1` may be earlier, in fictive time where the method transforms it; `steps`: their number, a Python
+    integer; `method`: None for `default_method(system)`; `save_every`: steps a row, a divisor of `steps`;
+    `adjoint`: how gradients run back, None for `DirectAdjoint()`; `compensated`: add the increments with
+    compensation for round-off, for long runs; `s0`: the initial action of a `Herglotz` system; `throw`: raise
+    where the integration failed.
 
     **Returns:** a `Trajectory` of `steps / save_every + 1` rows, the start included. From a failed step on
     its rows are NaN.
@@ -49,7 +50,7 @@ def integrate(
     **Raises:** `ValueError` for steps that are no positive integer, a `save_every` that does not divide them,
     times that are not scalars, an explicit method with a system not known to be separable, q0 and v0 of
     different structures. Results: `nonfinite`, `indefinite_mass` (a singular mass matrix at the start),
-    `implicit_step_failed`, `not_separable` (a `Separable` whose mass matrix changed).
+    `implicit_step_failed`, `not_separable` (a `Separable` whose mass matrix changed), and those of the method.
 
     **Reference:** Hairer, Lubich & Wanner (2006).
 

@@ -55,7 +55,7 @@ class ConformalContact(AbstractStructure):
 
     with $\lambda$ the component of $\eta_1 J$ along $\mathrm d s_0$.
 
-    **Reference:** Bravetti, Seri, Vermeeren & Zadra (2020), section 2.
+    **Reference:** Bravetti, Seri, Vermeeren & Zadra (2020).
     """
 
     symplectic: bool = eqx.field(static=True, default=False)

@@ -146,7 +146,7 @@ class ReversibleAdaptive(AbstractTimeTransformed):
     **Raises:** `ValueError` for a method that is no symmetric product of drifts and kicks, and from `integrate`
     for a Lagrangian not known to be separable. Results: `time_stopped` where the density is not positive.
 
-    **Reference:** Hairer & Söderlind (2005), section 3; Hairer, Lubich & Wanner (2006), section VIII.3.2.
+    **Reference:** Hairer & Söderlind (2005); Hairer, Lubich & Wanner (2006), section VIII.3.2.
     """
 
     density: Callable | None = eqx.field(default=None, converter=lambda f: None if f is None else as_field(f))
