@@ -76,3 +76,68 @@ def test_observed_order_leaves_round_off_out():
     method, system = fl.GaussLegendre(3), OSCILLATOR.lagrangian
     fit = jax.jit(lambda: diagnostics.observed_order(method, system, START, PUSH, t1=0.1, steps=(64, 128)))()
     assert np.isnan(fit.order)
+
+
+class Lying(fl.StormerVerlet):
+    """A method that declares what leapfrog declares, and steps as explicit Euler does."""
+
+    def step(self, equations, t, h, q, p, memory):
+        return Step(h * equations.velocity(p), h * equations.force(t, q), memory, jnp.array(True))
+
+
+def test_verification_sees_a_method_that_declares_too_much():
+    report = fl.verify(Lying(), throw=False)
+    assert not report.held
+    assert [finding.name for finding in report.findings if finding.held] == []
+    assert "NOT HELD" in str(report)
+
+
+def test_a_report_prints_a_line_for_every_declaration():
+    report = fl.verify(fl.StormerVerlet())
+    first, *lines = str(report).splitlines()
+    assert first == "StormerVerlet() on NaturalLagrangian"
+    assert [line.split("  ")[1] for line in lines] == ["order", "structure", "reversal", "energy", "charge 0"]
+    assert all(line.rstrip().endswith(" held") for line in lines)
+    assert "2 declared, 2.0" in lines[0]
+
+
+def aged(t, q, v):
+    return v @ v / 2 - (1 + 0.1 * t) * (1 - jnp.cos(q[0])) - q @ q
+
+
+def test_what_a_system_does_not_conserve_is_not_held_against_the_method():
+    report = fl.verify(
+        fl.StormerVerlet(),
+        fl.Separable(aged),
+        START,
+        PUSH,
+        t1=2.0,
+        spans=5,
+        generators=(lambda t, q: jnp.ones_like(q),),
+    )
+    assert report.held
+    assert [bool(report[name].applies) for name in ("order", "energy", "charge 0")] == [True, False, False]
+    assert str(report).count("not conserved by this system") == 2
+
+
+def test_single_precision_is_verified_within_its_own_round_off():
+    case = problems.Kepler(jnp.float32(1))
+    q0, v0 = (each.astype(jnp.float32) for each in case.start(0.3))
+    report = fl.verify(fl.StormerVerlet(), case.lagrangian, q0, v0, t1=3.0)
+    assert report.held, report
+    assert report.order.errors.dtype == jnp.float32
+
+
+def test_a_failed_run_is_reported_and_raised():
+    arguments = (fl.ImplicitMidpoint(), problems.DoublePendulum(), 20.0 * jnp.ones(2), 1e6 * jnp.ones(2))
+    options = {"t1": 100.0, "steps": (4, 8), "spans": 2, "reference": jnp.zeros(2)}
+    report = fl.verify(*arguments, **options, throw=False)
+    assert report.result == fl.RESULTS.implicit_step_failed
+    assert not report.held
+    with pytest.raises(RuntimeError, match="more steps"):
+        fl.verify(*arguments, **options)
+
+
+def test_a_system_to_verify_on_needs_a_start_and_an_end():
+    with pytest.raises(ValueError, match="needs its start"):
+        fl.verify(fl.StormerVerlet(), OSCILLATOR.lagrangian)

@@ -153,7 +153,7 @@ def _structure_finding(method, defect) -> Finding:
 def _reversal_finding(start: Start, trip: Ends, steps: int) -> Finding:
     largest = jnp.max(jnp.abs(jnp.concatenate([start.q, start.p])))
     apart = [trip.q - start.q, trip.p - start.p, (trip.seen.t - start.t0)[None]]
-    if start.s is not None:
+    if start.s is not None and trip.seen.s is not None:
         apart.append((trip.seen.s - start.s)[None])
     distance = jnp.max(jnp.abs(jnp.concatenate(apart)))
     tolerance = 200 * steps * round_off(distance) * largest
