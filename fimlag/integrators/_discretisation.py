@@ -139,7 +139,8 @@ class DivergenceLagrangian(eqx.Module):
     Near coincident points $D = \tfrac12 g_{ij} dq^i dq^j + \ldots$ with g its Hessian there, so that this approximates
     the action of `NaturalLagrangian(g, potential)`: pass that Lagrangian to `integrate`, which takes from it momenta
     and velocities. For the relative entropy of a model, half of Jeffreys' divergence, and four times the squared
-    Hellinger distance ($1 - \sum \sqrt{p\, p'}$ squared out), it is `FisherLagrangian(model, potential)`.
+    Hellinger distance, it is `FisherLagrangian(model, potential)`. Steps shorter than need be lose digits: the momentum
+    carries the round-off of D over the distance of two points.
 
     **Arguments:** `divergence`: a callable `(q0, q1) -> scalar`, zero with its gradient where the points coincide;
     `potential`: a scalar function of the point, or None; `symmetric`: whether $D(q_0, q_1) = D(q_1, q_0)$. A symmetric
