@@ -43,5 +43,6 @@ def shares_quadratic(shapes: Float[Array, " d"], v: Float[Array, " d"]) -> Float
     v_0 = \sum_i v_i, \quad e(\alpha) = \psi'(\alpha) - \frac1\alpha$$
     """
     total, speed = jnp.sum(shapes), jnp.sum(v)
-    excess = jnp.sum(trigamma_excess(shapes) * v**2) - trigamma_excess(total) * speed**2
+    # One call: the series is compiled once for shares and total alike.
+    excess = trigamma_excess(jnp.append(shapes, total)) @ jnp.append(v**2, -(speed**2))
     return excess + jnp.sum(shapes * (v / shapes - speed / total) ** 2)
