@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._method import AbstractMethod
-from fimlag.integrators._motion import Start, begin, check_counts, checked_start
+from fimlag.integrators._motion import Phase, Start, begin, check_counts, checked_start
 from fimlag.integrators._tangent import PhaseCoordinates, refuse_constrained
 
 _BLOCKS = 16
@@ -100,15 +100,15 @@ def _growth(start: Start, every: int, count: int):
     """The logarithms of the growth between renormalisations, shape (rows, count), their times, and the result."""
     coordinates = PhaseCoordinates(start)
     march, phase, regular = begin(start, start.q, start.p, start.v, start.s)
-    state, restored = ravel_pytree(phase)
+    state, rest, restored = _varied(phase)
     tangents = _directions(coordinates.at_start.size, count).astype(state.dtype)
     rows = start.steps // every
 
     def along(direction):
-        return jax.jvp(lambda z: ravel_pytree(coordinates.begin(z)[1])[0], (coordinates.at_start,), (direction,))[1]
+        return jax.jvp(lambda z: _varied(coordinates.begin(z)[1])[0], (coordinates.at_start,), (direction,))[1]
 
     def block(carry, row):
-        state, tangents, converged = carry
+        state, rest, tangents, converged = carry
         first = row * every
 
         def push(state):
@@ -117,22 +117,23 @@ def _growth(start: Start, every: int, count: int):
                 phase, here = march.step(first + number, phase)
                 return (phase, converged & here), None
 
-            (phase, solved), _ = lax.scan(step, (restored(state), jnp.array(True)), jnp.arange(every))
-            return (ravel_pytree(phase)[0], coordinates.of(march, first + every, phase)), solved
+            (phase, solved), _ = lax.scan(step, (restored(state, rest), jnp.array(True)), jnp.arange(every))
+            after, others, _ = _varied(phase)
+            return (after, coordinates.of(march, first + every, phase)), (others, solved)
 
         def pushed(tangent):
             return jax.jvp(push, (state,), (tangent,), has_aux=True)
 
-        (state, _), (tangents, moved), solved = jax.vmap(pushed, out_axes=(None, 0, None))(tangents)
+        (state, _), (tangents, moved), (rest, solved) = jax.vmap(pushed, out_axes=(None, 0, None))(tangents)
         triangle = jnp.linalg.qr(moved.T)[1]
         # The same combinations of all that moves along: the coordinates, and what the method carries beside them.
         tangents = lax.linalg.triangular_solve(triangle.T, tangents, left_side=True, lower=True)
-        t = march.observe(first + every, restored(state)).t
-        return (state, tangents, converged & solved), (jnp.log(jnp.abs(jnp.diagonal(triangle))), t)
+        t = march.observe(first + every, restored(state, rest)).t
+        return (state, rest, tangents, converged & solved), (jnp.log(jnp.abs(jnp.diagonal(triangle))), t)
 
-    carry = (state, jax.vmap(along)(tangents), jnp.array(True))
-    (state, _, converged), (growth, times) = lax.scan(block, carry, jnp.arange(rows))
-    form = march.inspect(jnp.asarray(start.steps), restored(state))
+    carry = (state, rest, jax.vmap(along)(tangents), jnp.array(True))
+    (state, rest, _, converged), (growth, times) = lax.scan(block, carry, jnp.arange(rows))
+    form = march.inspect(jnp.asarray(start.steps), restored(state, rest))
     result = first_failure(
         (~start.finite, RESULTS.nonfinite),
         (regular != RESULTS.successful, regular),
@@ -141,6 +142,13 @@ def _growth(start: Start, every: int, count: int):
         (form != RESULTS.successful, form),
     )
     return growth, jnp.concatenate([start.t0[None], times]), result
+
+
+def _varied(phase: Phase):
+    """`(vector, rest, restored)`: the real numbers of a phase, what else it holds, and the phase of both."""
+    numbers, rest = eqx.partition(phase, eqx.is_inexact_array)
+    vector, unravel = ravel_pytree(numbers)
+    return vector, rest, lambda vector, rest: eqx.combine(unravel(vector), rest)
 
 
 def _directions(size: int, count: int) -> Float[Array, "count size"]:
