@@ -121,6 +121,7 @@ def test_a_spherical_pendulum_pulls_its_rod():
     np.testing.assert_allclose(jax.vmap(case.point)(angles.q), exact[::200], atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_sleigh_on_ice_turns_until_it_runs_ahead_of_its_blade():
     case = problems.ChaplyginSleigh(1.5, 0.7, 0.4)
     q0, v0 = case.start(-0.6, 1.1)  # backward: unstable
@@ -154,6 +155,7 @@ def test_henon_and_heiles_follow_their_reference():
     np.testing.assert_allclose([*flow.q[-1], *flow.v[-1]], exact, atol=1e-9)  # round-off of both, stretched
 
 
+@pytest.mark.slow
 def test_vortices_and_populations_move_by_equations_of_first_order():
     pair = problems.PointVortices(jnp.array([1.0, 2.5]))
     q0 = jnp.array([[0.0, 0.0], [1.0, 0.3]])
@@ -171,6 +173,7 @@ def test_vortices_and_populations_move_by_equations_of_first_order():
     np.testing.assert_allclose(energies, energies[0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_relativistic_particle_never_outruns_light():
     case = problems.RelativisticParticle(1.2, 1.5, 0.8)
     flow = fl.integrate(case, START, PUSH, t1=20.0, steps=400, method=fl.GaussLegendre(3))
