@@ -1,6 +1,7 @@
 """The rooms import one way, load quickly, and their public names are at the front door."""
 
 import ast
+import os
 import pathlib
 import subprocess
 import sys
@@ -80,15 +81,18 @@ def test_every_public_name_is_documented():
     assert [name for name in names if not getattr(fl, name).__doc__] == []
 
 
-def test_import_is_quick_and_loads_nothing_heavy():
+def test_import_is_quick_and_loads_nothing_heavy(tmp_path):
     script = (  # processor time: other work on the machine is not ours
-        "import time, sys, jax, equinox, optax, lineax, optimistix\n"
-        "start = time.process_time()\nimport fimlag\nprint(time.process_time() - start)\n"
+        "import time, sys\nclock = time.process_time\nstart = clock()\nimport jax\nprint(clock() - start)\n"
+        "import equinox, optax, lineax, optimistix\nstart = clock()\nimport fimlag\nprint(clock() - start)\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)))"
     )
+    # Bytecode is kept, as an installation keeps it, whatever the environment says.
+    settings = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    command = [sys.executable, "-c", script]
     runs = [
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split("\n")
-        for _ in range(3)
+        subprocess.run(command, capture_output=True, text=True, check=True, env=settings).stdout.split("\n")
+        for _ in range(4)
     ]
-    assert all(loaded == "[]" for _, loaded, *_ in runs)
-    assert min(float(seconds) for seconds, *_ in runs) < 0.3
+    assert all(loaded == "[]" for _, _, loaded, *_ in runs)
+    assert min(float(ours) / float(jax) for jax, ours, *_ in runs[1:]) < 1  # less than jax itself takes
