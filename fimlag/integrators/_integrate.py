@@ -119,7 +119,9 @@ def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
         (~(_finite(points) & _finite(velocities)), RESULTS.nonfinite),
     )
     q, v, p = (jax.vmap(structure.unflatten)(each) for each in (points, velocities, momenta))
-    return Trajectory(seen.t, q, v, p, result, march.method, seen.s, seen.multipliers)
+    return Trajectory(
+        t=seen.t, q=q, v=v, p=p, result=result, method=march.method, s=seen.s, multipliers=seen.multipliers
+    )
 
 
 def _finite(array):
