@@ -3,44 +3,55 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Literal
 from jaxtyping import Array, Float
 
 _TRANSPARENT = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2"}
+_STEPS = {"sign", "floor", "ceil", "round", "nextafter", "stop_gradient"}
+_UNTOUCHED, _SMOOTHLY, _BY_STEPS = range(3)
 
 
 def polynomial_degree(function: Callable, x: Float[Array, " d"]) -> int | None:
     """1 for a scalar function at most linear in its argument, 2 for a quadratic one, None where it is neither or
     nothing can be told.
 
-    What is told holds for every value of the argument: the second derivative was traced, and does not use it. For a
-    quadratic function behind a loop or a branch nothing can be told.
+    What is told holds for every value of the argument: the second derivative was traced, and does not use it, nor
+    does the first jump. For a quadratic function behind a loop or a branch nothing can be told.
     """
     gradient = jax.grad(function)
-    traced = jax.make_jaxpr(lambda x, u: jax.jvp(gradient, (x,), (u,))[1])(x, x).jaxpr
-    if not _reached(traced, [False, True])[0]:
+    traced = jax.make_jaxpr(lambda x, u: jax.jvp(gradient, (x,), (u,)))(x, x).jaxpr
+    slope, bend = _reached(traced, [_SMOOTHLY, _UNTOUCHED])
+    if slope == _BY_STEPS:
+        return None
+    if _reached(traced, [_UNTOUCHED, _SMOOTHLY])[1] == _UNTOUCHED:
         return 1
-    return None if _reached(traced, [True, False])[0] else 2
+    return 2 if bend == _UNTOUCHED else None
 
 
 def depends(function: Callable, x: Float[Array, " d"]) -> bool:
     """Whether the first output of a function may depend on its argument."""
-    return _reached(jax.make_jaxpr(function)(x).jaxpr, [True])[0]
+    return _reached(jax.make_jaxpr(function)(x).jaxpr, [_SMOOTHLY])[0] != _UNTOUCHED
 
 
-def _reached(jaxpr, marked: list[bool]) -> list[bool]:
-    """Which outputs of a program the marked inputs may reach."""
-    reached = {variable for variable, mark in zip(jaxpr.invars, marked, strict=True) if mark}
+def _reached(jaxpr, marks: list[int]) -> list[int]:
+    """How the marked inputs of a program may reach its outputs: not at all, smoothly, or by steps."""
+    reached = dict(zip(jaxpr.invars, marks, strict=True))
 
-    def is_reached(atom):
-        return not isinstance(atom, Literal) and atom in reached
+    def mark(atom):
+        return _UNTOUCHED if isinstance(atom, Literal) else reached.get(atom, _UNTOUCHED)
 
     for equation in jaxpr.eqns:
-        into = [is_reached(atom) for atom in equation.invars]
-        inner = _inner(equation)
-        out = [any(into)] * len(equation.outvars) if inner is None else _reached(inner, into)
-        reached.update(variable for variable, mark in zip(equation.outvars, out, strict=True) if mark)
-    return [is_reached(atom) for atom in jaxpr.outvars]
+        into, inner = [mark(atom) for atom in equation.invars], _inner(equation)
+        passed = [_passed(equation, max(into, default=_UNTOUCHED))] * len(equation.outvars)
+        reached.update(zip(equation.outvars, passed if inner is None else _reached(inner, into), strict=True))
+    return [mark(atom) for atom in jaxpr.outvars]
+
+
+def _passed(equation, mark: int) -> int:
+    """The mark of what an equation makes of marked arguments: numbers that are not continuous come by steps."""
+    discrete = any(not jnp.issubdtype(variable.aval.dtype, jnp.inexact) for variable in equation.outvars)
+    return _BY_STEPS if mark and (discrete or equation.primitive.name in _STEPS) else mark
 
 
 def _inner(equation):

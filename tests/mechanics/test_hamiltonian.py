@@ -239,3 +239,15 @@ def test_hamilton_equations_do_not_leave_out_constraints():
     held = fl.Constrained(lambda t, q, v: v @ v, lambda q: q[0])
     with pytest.raises(TypeError, match="acceleration"):
         fl.hamilton_equations(fl.hamiltonian(held), 0.0, jnp.ones(2), jnp.ones(2))
+
+
+@pytest.mark.parametrize("p", [-3.0, 0.4, 3.0])
+def test_a_kink_in_the_velocity_is_not_taken_for_quadratic(p):
+    def edged(t, q, v):
+        return v**2 / 2 + jnp.maximum(v, 0)
+
+    back = fl.velocity(edged, 0.0, 0.0, p)
+    if 0 < p < 1:  # no velocity has a momentum in the gap
+        assert np.isnan(back)
+    else:
+        np.testing.assert_allclose(back, p - (p > 0), rtol=1e-15)
