@@ -254,3 +254,11 @@ def test_phase_velocity_in_single_precision_and_its_derivative():
     value, slope = jax.jit(lambda k: jax.jvp(lambda k: velocity(k, z), (k,), (jnp.ones_like(k),)))(jnp.float32(2))
     assert value.dtype == jnp.float32
     np.testing.assert_array_equal([value, slope], [[4, -6], [0, -3]])
+
+
+@pytest.mark.parametrize("power", [3, 4])
+def test_what_bends_only_across_the_diagonal_is_not_linear(power):
+    def bent(t, z, w):
+        return z[1] * w[0] - z @ z / 2 + (w[0] - w[1]) ** power
+
+    assert np.all(np.isnan(fl.phase_velocity(bent, 0.0, jnp.array([3.0, 4.0]))))
