@@ -20,7 +20,14 @@ class AbstractMark(eqx.Module):
 
     lagrangian: eqx.AbstractVar[LagrangianFn]
 
-    def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
+    def __call__(
+        self, t: RealScalarLike, q: Coordinates, v: Coordinates, s: RealScalarLike | None = None
+    ) -> Float[Array, ""]:
+        if s is not None:
+            raise TypeError(
+                f"A {type(self).__name__} takes no action s: Herglotz's principle here knows no forces or constraints. "
+                "For linear damping beside them give Forced(L, rayleigh(R)) with an L(t, q, v)."
+            )
         return self.lagrangian(t, q, v)
 
 

@@ -125,3 +125,9 @@ def test_wrong_forces_are_refused():
         jax.eval_shape(lambda q: fl.acceleration(fl.Forced(driven_charge, lambda t, q, v: v[0]), 0.0, q, q), q)
     with pytest.raises(ValueError, match="A dissipation function returns a scalar"):
         jax.eval_shape(lambda q: fl.rayleigh(lambda t, q, v: v**2)(0.0, q, q), q)
+
+
+def test_a_force_on_a_herglotz_lagrangian_is_not_left_out():
+    damped = fl.Herglotz.linear(lambda t, q, v: v**2 / 2, rate=0.5)
+    with pytest.raises(TypeError, match="Forced takes no action s"):
+        fl.contact_acceleration(fl.Forced(damped, lambda t, q, v: 1.0), 0.0, 1.0, 2.0, 0.0)
