@@ -11,7 +11,9 @@ def carries(system: LagrangianFn, mark: type) -> bool:
 
 
 def refuse_unless_separable(system: LagrangianFn, name: str):
-    """Raise a `ValueError` where an explicit method cannot take a system."""
+    """Raise a `ValueError` where an explicit method cannot take a system, whatever `Separable` says of the rest."""
+    for refuse in (refuse_constraints, refuse_forces, refuse_unless_second_order):
+        refuse(system, name)
     separable = is_separable(system)
     if separable:
         return
@@ -32,9 +34,18 @@ def refuse_constraints(system: LagrangianFn, name: str):
 
 
 def refuse_forces(system: LagrangianFn, name: str):
-    """Raise a `ValueError` where a method of Hamilton's equations alone is given a system with forces."""
+    """Raise a `ValueError` where a method of the Lagrangian alone is given a system with forces."""
     if carries(system, Forced):
         raise ValueError(f"{name} takes no forces. Use GeneralisedLeapfrog() or GaussLegendre(stages).")
+
+
+def refuse_marked_contact(system: LagrangianFn):
+    """Raise a `ValueError` for marks around a `Herglotz`, whose equations know of none."""
+    if isinstance(unmarked(system), Herglotz) and not isinstance(system, Herglotz):
+        raise ValueError(
+            f"A Herglotz system takes no marks, but carries {type(system).__name__}. Where the action enters linearly, "
+            "L - rate s, give L with the force -rate dL/dv as Forced, and mark that."
+        )
 
 
 def refuse_unless_second_order(system: LagrangianFn, name: str):

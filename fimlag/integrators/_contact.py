@@ -91,7 +91,7 @@ class ContactLeapfrog(AbstractMethod):
         separable = SeparableEquations(FlatLagrangian(inner, lagrangian.structure), t, q, v)
         regular = jnp.all(jnp.isfinite(separable.inverse))
         flows = ContactFlows(separable, jnp.asarray(system.lagrangian.rate, q.dtype))
-        return flows, first_failure((~regular, RESULTS.indefinite_mass))
+        return flows, first_failure((~regular, RESULTS.singular_mass))
 
     def memory(self, equations, t, q, p, v, s):
         return ContactMemory(jnp.asarray(s, q.dtype), *equations.kick(t, q))

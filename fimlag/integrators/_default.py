@@ -8,7 +8,7 @@ from fimlag.integrators._explicit import StormerVerlet
 from fimlag.integrators._implicit import ImplicitMidpoint
 from fimlag.integrators._method import AbstractMethod
 from fimlag.integrators._nonholonomic import NonholonomicLeapfrog
-from fimlag.mechanics import Constrained, Nonholonomic, is_separable
+from fimlag.mechanics import Constrained, Forced, Nonholonomic, is_separable
 
 
 def default_method(system: LagrangianFn) -> AbstractMethod:
@@ -16,7 +16,7 @@ def default_method(system: LagrangianFn) -> AbstractMethod:
 
     `StormerVerlet()` for a system known to be separable, `ContactLeapfrog()` for `Herglotz.linear` of one,
     `Rattle()` for a `Constrained` system, `NonholonomicLeapfrog()` where a constraint is `Nonholonomic`,
-    `ImplicitMidpoint()` for every other.
+    `ImplicitMidpoint()` for every other, those with forces among them.
 
     **Arguments:** `system`: as for `integrate`.
 
@@ -35,4 +35,5 @@ def default_method(system: LagrangianFn) -> AbstractMethod:
         return Rattle()
     if is_linearly_damped(system) and is_separable(system.lagrangian.lagrangian):
         return ContactLeapfrog()
-    return StormerVerlet() if is_separable(system) else ImplicitMidpoint()
+    explicit = is_separable(system) and not carries(system, Forced)
+    return StormerVerlet() if explicit else ImplicitMidpoint()

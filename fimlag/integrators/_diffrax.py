@@ -13,7 +13,7 @@ from fimlag._flat import flatten
 from fimlag._results import RESULTS
 from fimlag._types import LagrangianFn, as_field
 from fimlag.integrators._first_order import rates, state_names
-from fimlag.integrators._method import AbstractMethod, advanced
+from fimlag.integrators._method import AbstractMethod, advanced, inspected
 from fimlag.mechanics._lagrangian import FlatLagrangian
 from fimlag.mechanics._phase_space import flat_phase_velocity
 
@@ -103,11 +103,13 @@ class MethodSolver(diffrax.AbstractSolver):
         p, memory, arrays, regular = solver_state
         equations = eqx.combine(arrays, fixed)
         q, p, memory, converged = advanced(self.method, equations, t, h, state[0], p, memory)
-        seen = self.method.observe(equations, t + h, q, p, self.method.kept(memory))
+        kept = self.method.kept(memory)
+        seen = self.method.observe(equations, t + h, q, p, kept)
+        sound = converged & (inspected(self.method, equations, seen, q, kept) == RESULTS.successful)
         y1 = field.shown(flat, (q, seen.v, seen.s)[: len(state)])
         v0, v1 = (flat.structure.unflatten(v) for v in (_velocity(flat, t, state), seen.v))
         dense_info = {"y0": y0, "y1": y1, "v0": v0, "v1": v1, "direction": jnp.asarray(direction, t.dtype)}
-        result = _solver_result(regular, converged)
+        result = _solver_result(regular, sound)
         return y1, None, dense_info, (p, memory, arrays, regular), result
 
     def func(self, terms, t0, y0, args):
@@ -123,10 +125,10 @@ class MethodSolver(diffrax.AbstractSolver):
         return (p, memory, arrays, result == RESULTS.successful), fixed
 
 
-def _solver_result(regular, converged) -> diffrax.RESULTS:
+def _solver_result(regular, sound) -> diffrax.RESULTS:
     kinds = diffrax.RESULTS
     failure = kinds.where(regular, kinds.nonlinear_divergence, kinds.singular)  # pyright: ignore[reportArgumentType]
-    return kinds.where(regular & converged, kinds.successful, failure)  # pyright: ignore[reportArgumentType]
+    return kinds.where(regular & sound, kinds.successful, failure)  # pyright: ignore[reportArgumentType]
 
 
 def _velocity(flat, t, state):

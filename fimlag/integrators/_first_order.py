@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from fimlag._types import LagrangianFn
+from fimlag.integrators._choice import refuse_marked_contact
 from fimlag.mechanics import Herglotz, PhaseSpaceLagrangian
 from fimlag.mechanics._contact import flat_contact_acceleration
 from fimlag.mechanics._euler_lagrange import flat_acceleration
@@ -17,6 +18,7 @@ from fimlag.mechanics._phase_space import flat_phase_velocity
 
 def state_names(system: LagrangianFn) -> tuple[str, ...]:
     """What determines a motion: q and v, beside them the action of a contact system, q alone on a phase space."""
+    refuse_marked_contact(system)
     bare = unmarked(system)
     if isinstance(bare, PhaseSpaceLagrangian):
         return ("q",)

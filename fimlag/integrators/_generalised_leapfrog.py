@@ -47,7 +47,7 @@ class GeneralisedLeapfrog(AbstractMethod):
         refuse_unless_second_order(lagrangian.lagrangian, type(self).__name__)
         equations = MomentumEquations(lagrangian)
         regular = jnp.all(jnp.isfinite(equations.inverse(t, q, v)))
-        return equations, first_failure((~regular, RESULTS.indefinite_mass))
+        return equations, first_failure((~regular, RESULTS.singular_mass))
 
     def memory(self, equations, t, q, p, v, s):
         return lax.stop_gradient(v)

@@ -81,7 +81,7 @@ class AbstractGauss(AbstractMethod):
         refuse_constraints(lagrangian.lagrangian, type(self).__name__)
         equations = stage_equations(lagrangian)
         regular = jnp.all(jnp.isfinite(equations.inverse(t, q, equations.unknowns(v, s))))
-        return equations, first_failure((~regular, RESULTS.indefinite_mass))
+        return equations, first_failure((~regular, RESULTS.singular_mass))
 
     def memory(self, equations, t, q, p, v, s):
         unknowns = equations.unknowns(v, s)

@@ -49,7 +49,7 @@ def integrate(
 
     **Raises:** `ValueError` for steps that are no positive integer, a `save_every` that does not divide them,
     times that are not scalars, an explicit method with a system not known to be separable, q0 and v0 of
-    different structures. Results: `nonfinite`, `indefinite_mass` (a singular mass matrix at the start),
+    different structures, a `Herglotz` system inside a mark. Results: `nonfinite`, `singular_mass` (at the start),
     `implicit_step_failed`, `not_separable` (a `Separable` whose mass matrix changed), and those of the method.
 
     **Reference:** Hairer, Lubich & Wanner (2006).

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fimlag._types import LagrangianFn
+from fimlag.integrators._composition import Composition
 from fimlag.integrators._method import AbstractMethod
 from fimlag.integrators._time_transformed import AbstractTimeTransformed
 
@@ -48,7 +49,9 @@ def diffrax_solver(method: AbstractMethod) -> "diffrax.AbstractSolver":
     The state of the solve is that of the terms; the solver carries the momentum and the memory of the method, and
     begins anew where diffrax reports a jump. Between steps the point is a cubic through points and velocities, the
     velocity its derivative. Steps of constant length keep the method's structure. A method has no estimate of its
-    error, so an adaptive controller needs `diffrax.HalfSolver(diffrax_solver(method))`; structure is then lost.
+    error, so an adaptive controller needs `diffrax.HalfSolver(diffrax_solver(method))`; structure is then lost. A step
+    whose equations were not solved, or after which the method finds false what it relies on (a `Separable` whose mass
+    matrix changed, copies of `Tao` that parted), ends the solve as `nonlinear_divergence`.
 
     **Arguments:** `method`: any method with the physical time for its clock.
 
@@ -71,9 +74,12 @@ def diffrax_solver(method: AbstractMethod) -> "diffrax.AbstractSolver":
     """
     if not isinstance(method, AbstractMethod):
         raise TypeError(f"A method of integration was expected, but {type(method).__name__} came.")
-    if isinstance(method, AbstractTimeTransformed):
+    inner = method
+    while isinstance(inner, Composition):
+        inner = inner.method
+    if isinstance(inner, AbstractTimeTransformed):
         raise ValueError(
-            f"{type(method).__name__} steps in a fictive time, which diffrax does not know: use it in `integrate`, or "
+            f"{type(inner).__name__} steps in a fictive time, which diffrax does not know: use it in `integrate`, or "
             "give a method of physical time here."
         )
     from fimlag.integrators._diffrax import MethodSolver

@@ -4,6 +4,7 @@ import abc
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
@@ -130,6 +131,12 @@ def advanced(method: AbstractMethod, equations, t, h, q, p, memory):
     """`(q, p, memory, converged)` after one step, its increments added."""
     step = method.step(equations, t, h, q, p, memory)
     return q + step.dq, p + step.dp, step.memory, step.converged
+
+
+def inspected(method: AbstractMethod, equations, seen: Observation, q, kept) -> RESULTS:
+    """What a method finds wrong with a single row."""
+    rows = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (seen.t, q, seen.v, kept))
+    return method.inspect(equations, *rows)
 
 
 def with_compensation(total, error, increment):

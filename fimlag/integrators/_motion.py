@@ -11,8 +11,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from fimlag._flat import flatten
 from fimlag._results import RESULTS
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
+from fimlag.integrators._choice import refuse_marked_contact
 from fimlag.integrators._default import default_method
-from fimlag.integrators._method import AbstractMethod, Observation, advanced
+from fimlag.integrators._method import AbstractMethod, Observation, advanced, inspected
 from fimlag.mechanics import Herglotz, PhaseSpaceLagrangian
 from fimlag.mechanics._forces import unmarked
 from fimlag.mechanics._lagrangian import FlatLagrangian
@@ -75,9 +76,8 @@ class March(eqx.Module):
 
     def inspect(self, number, phase: Phase) -> RESULTS:
         """What the method finds wrong with a phase at the start of a step."""
-        seen, kept = self.observe(number, phase), self.method.kept(phase.memory)
-        rows = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (seen.t, phase.q, seen.v, kept))
-        return self.method.inspect(self.equations, *rows)
+        kept = self.method.kept(phase.memory)
+        return inspected(self.method, self.equations, self.observe(number, phase), phase.q, kept)
 
 
 def checked_start(
@@ -95,6 +95,7 @@ def checked_start(
     for name, number in (("t0", t0), ("t1", t1), ("s0", s0)):
         if jnp.shape(number) != ():
             raise ValueError(f"{name} must be a number, but has shape {jnp.shape(number)}.")
+    refuse_marked_contact(system)
     method = default_method(system) if method is None else method
     system = as_field(system)
     q, v, structure = starting_state(system, q0, v0, t0)

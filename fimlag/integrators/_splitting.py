@@ -48,7 +48,7 @@ class AbstractSplitting(AbstractMethod):
         refuse_unless_separable(lagrangian.lagrangian, type(self).__name__)
         equations = SeparableEquations(lagrangian, t, q, v)
         regular = jnp.all(jnp.isfinite(equations.inverse))
-        return equations, first_failure((~regular, RESULTS.indefinite_mass))
+        return equations, first_failure((~regular, RESULTS.singular_mass))
 
     def memory(self, equations, t, q, p, v, s):
         return equations.force(t, q) if self.splitting.kick_first else None

@@ -8,11 +8,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from fimlag._linear import solve
 from fimlag._results import RESULTS, first_failure
 from fimlag.integrators._choice import refuse_constraints, refuse_forces, refuse_unless_second_order
 from fimlag.integrators._method import AbstractMethod, Observation, Step
 from fimlag.integrators._structure import AbstractStructure, symplectic_defect
 from fimlag.mechanics import hamiltonian
+from fimlag.mechanics._euler_lagrange import flat_mass_matrix
 from fimlag.mechanics._hamiltonian import flat_hamilton_equations, flat_velocity
 from fimlag.mechanics._lagrangian import FlatLagrangian
 
@@ -101,8 +103,9 @@ class Tao(AbstractMethod):
     def prepare(self, lagrangian, t, q, v, s):
         for refuse in (refuse_constraints, refuse_forces, refuse_unless_second_order):
             refuse(lagrangian.lagrangian, type(self).__name__)
+        regular = jnp.all(jnp.isfinite(solve(flat_mass_matrix(lagrangian, t, q, v), q)))
         function = FlatLagrangian(hamiltonian(lagrangian.lagrangian), lagrangian.structure)
-        return HamiltonEquations(lagrangian, function, q), RESULTS.successful
+        return HamiltonEquations(lagrangian, function, q), first_failure((~regular, RESULTS.singular_mass))
 
     def memory(self, equations, t, q, p, v, s):
         return q, p, jnp.zeros_like(q[0])

@@ -88,7 +88,7 @@ class TimeTransformedLeapfrog(AbstractTimeTransformed):
         equations = SeparableEquations(lagrangian, t, q, v)
         regular = jnp.all(jnp.isfinite(equations.inverse))
         pace = self._pace(equations.lagrangian(t, q, jnp.zeros_like(q)))
-        return equations, first_failure((~regular, RESULTS.indefinite_mass), (jnp.isnan(pace), RESULTS.time_stopped))
+        return equations, first_failure((~regular, RESULTS.singular_mass), (jnp.isnan(pace), RESULTS.time_stopped))
 
     def memory(self, equations, t, q, p, v, s):
         p_t = equations.lagrangian(t, q, jnp.zeros_like(q)) - equations.kinetic(p)

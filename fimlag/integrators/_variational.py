@@ -40,7 +40,7 @@ class Variational(AbstractMethod):
     others None; `max_iterations`: of Newton's method in one step.
 
     **Raises:** `ValueError` for a callable without its order, an order given twice, a system with constraints, forces
-    on a callable discrete Lagrangian. Results: `indefinite_mass`, `implicit_step_failed`.
+    on a callable discrete Lagrangian. Results: `singular_mass`, `implicit_step_failed`.
 
     **Reference:** Marsden & West (2001), sections 1.5 and 3.2.
 
@@ -94,7 +94,7 @@ class Variational(AbstractMethod):
         refuse_unless_second_order(lagrangian.lagrangian, type(self).__name__)
         mass = flat_mass_matrix(lagrangian, t, q, v)
         regular = jnp.all(jnp.isfinite(solve(mass, jnp.eye(q.size, dtype=q.dtype))))
-        return lagrangian, first_failure((~regular, RESULTS.indefinite_mass))
+        return lagrangian, first_failure((~regular, RESULTS.singular_mass))
 
     def memory(self, equations, t, q, p, v, s):
         nodes = jnp.asarray(element_basis(self.discrete.degree).nodes, q.dtype)

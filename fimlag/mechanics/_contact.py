@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
+from fimlag.mechanics._forces import AbstractMark, marks
 from fimlag.mechanics._lagrangian import FlatLagrangian, flat_arguments
 
 
@@ -38,6 +39,8 @@ def caldirola_kanai(lagrangian: LagrangianFn, rate: RealScalarLike) -> Caldirola
 
     **Returns:** a callable `(t, q, v) -> scalar`.
 
+    **Raises:** `ValueError` for a Lagrangian that carries forces or constraints.
+
     **Reference:** Caldirola (1941); Kanai (1948).
 
     ```python
@@ -48,6 +51,7 @@ def caldirola_kanai(lagrangian: LagrangianFn, rate: RealScalarLike) -> Caldirola
 
     ```
     """
+    _refuse_marks(lagrangian, "Mark the Lagrangian returned; a force on it is the physical one times exp(rate t).")
     return CaldirolaKanai(as_field(lagrangian), rate)
 
 
@@ -97,7 +101,10 @@ class Herglotz(eqx.Module):
         r"""The Lagrangian $L(t, q, v) - \gamma s$, the motions of which are those of `caldirola_kanai(L, rate)`.
 
         **Arguments:** `lagrangian`: a callable `(t, q, v) -> scalar`; `rate`: $\gamma$, per unit of time.
+
+        **Raises:** `ValueError` for a Lagrangian that carries forces or constraints.
         """
+        _refuse_marks(lagrangian, "Leave the action out, and give the damping -rate dL/dv as one more force.")
         return Herglotz(LinearHerglotz(as_field(lagrangian), rate))
 
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates, s: RealScalarLike) -> Float[Array, ""]:
@@ -141,6 +148,13 @@ def flat_contact_acceleration(flat: FlatLagrangian, t, q, v, s) -> Float[Array, 
     rate = jax.jvp(lambda t, q, s: gradient(t, q, v, s), (t, q, s), (jnp.ones_like(t), v, value))[1]
     mass = jax.jacfwd(lambda v: gradient(t, q, v, s))(v)
     return solve((mass + mass.T) / 2, pull + leak * p - rate)
+
+
+def _refuse_marks(lagrangian: LagrangianFn, cure: str):
+    """Raise a `ValueError` for forces and constraints, which a function of the Lagrangian's value would drop."""
+    dropped = [type(mark).__name__ for mark in marks(lagrangian) if isinstance(mark, AbstractMark)]
+    if dropped:
+        raise ValueError(f"This takes a Lagrangian alone, but the one given carries {', '.join(dropped)}. {cure}")
 
 
 def contact_arguments(lagrangian, t, q, v, s):

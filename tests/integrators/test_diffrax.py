@@ -118,6 +118,12 @@ def test_a_failed_step_is_a_result_of_diffrax():
     assert solution.result == diffrax.RESULTS.nonlinear_divergence
 
 
+def test_a_false_vouching_is_a_result_of_diffrax():
+    false = fl.Separable(lambda t, q, v: (1 + q @ q) * (v @ v) / 2)
+    solution = solve(false, fl.diffrax_solver(fl.StormerVerlet()), START, throw=False)
+    assert solution.result == diffrax.RESULTS.nonlinear_divergence
+
+
 def test_wrong_terms_states_and_methods_are_refused():
     solver = fl.diffrax_solver(fl.StormerVerlet())
     with pytest.raises(ValueError, match="diffrax_terms"):
@@ -126,5 +132,6 @@ def test_wrong_terms_states_and_methods_are_refused():
         fl.diffrax_terms(SYSTEM).vf(0.0, START[0], None)
     with pytest.raises(TypeError, match="method"):
         fl.diffrax_solver("leapfrog")
-    with pytest.raises(ValueError, match="fictive time"):
-        fl.diffrax_solver(fl.TimeTransformedLeapfrog())
+    for method in (fl.TimeTransformedLeapfrog(), fl.Composition(fl.Composition(fl.ReversibleAdaptive()), order=6)):
+        with pytest.raises(ValueError, match="fictive time"):
+            fl.diffrax_solver(method)

@@ -188,6 +188,36 @@ def test_explicit_methods_refuse_what_is_not_separable():
             assert cure in str(error.value)
 
 
+@pytest.mark.parametrize("method", [fl.StormerVerlet(), fl.Composition(fl.StormerVerlet()), fl.ReversibleAdaptive()])
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        (lambda inner: fl.Forced(inner, lambda t, q, v: -v), "takes no forces"),
+        (lambda inner: fl.Constrained(inner, lambda q: q[0] - 1.0), "Use Rattle"),
+        (lambda inner: fl.Nonholonomic(inner, lambda q: jnp.array([[0.0, 1.0]])), "Use NonholonomicLeapfrog"),
+    ],
+    ids=["force", "surface", "wheel"],
+)
+def test_explicit_methods_drop_no_mark_that_separable_hides(method, mark, words):
+    inner = mark(fl.NaturalLagrangian(fl.EuclideanMetric(1.0), lambda q: q @ q))
+    for system in (inner, fl.Separable(inner)):
+        with pytest.raises(ValueError, match=words):
+            fl.integrate(system, START, PUSH, t1=1.0, steps=4, method=method)
+
+
+def test_the_default_method_keeps_a_force_that_separable_hides():
+    damped = fl.Separable(fl.Forced(lambda t, q, v: v**2 / 2, lambda t, q, v: -v))
+    flow = fl.integrate(damped, 0.0, 1.0, t1=1.0, steps=200)
+    np.testing.assert_allclose(flow.v[-1], np.exp(-1.0), rtol=0.005**2)  # c h^2, c = 1/12
+
+
+def test_marks_around_a_contact_system_are_refused():
+    contact = fl.Herglotz.linear(KEPLER.lagrangian, 0.1)
+    for system in (fl.Forced(contact, lambda t, q, v: v), fl.Constrained(contact, lambda q: q), fl.Separable(contact)):
+        with pytest.raises(ValueError, match=f"takes no marks, but carries {type(system).__name__}"):
+            fl.integrate(system, START, PUSH, t1=1.0, steps=4)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -229,11 +259,11 @@ def test_a_step_too_long_is_reported_and_its_rows_are_nan():
         fl.integrate(PENDULUM, START, 30 * PUSH + 20, t1=60.0, steps=12)
 
 
-@pytest.mark.parametrize("wrap", [fl.Separable, lambda lagrangian: lagrangian], ids=["explicit", "implicit"])
-def test_a_singular_mass_is_reported(wrap):
-    system = wrap(lambda t, q, v: (v[0] + v[1]) ** 2 - q @ q)
-    flow = fl.integrate(system, START, PUSH, t1=1.0, steps=4, throw=False)
-    assert flow.result == fl.RESULTS.indefinite_mass
+@pytest.mark.parametrize("method", [fl.StormerVerlet(), fl.ImplicitMidpoint(), fl.Tao(5.0)], ids=repr)
+def test_a_singular_mass_is_reported(method):
+    system = fl.Separable(lambda t, q, v: (v[0] + v[1]) ** 2 - q @ q)
+    flow = fl.integrate(system, START, PUSH, t1=1.0, steps=4, method=method, throw=False)
+    assert flow.result == fl.RESULTS.singular_mass
 
 
 @pytest.mark.parametrize(

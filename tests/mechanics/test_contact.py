@@ -162,6 +162,16 @@ def test_the_derivative_in_the_rate():
     assert float(jax.jit(jax.grad(acceleration))(0.7)) == -3.0
 
 
+def test_damping_drops_no_force_and_no_constraint():
+    def free(t, q, v):
+        return v @ v / 2
+
+    for system in (fl.Separable(fl.Forced(free, lambda t, q, v: -v)), fl.Constrained(free, lambda q: q[0])):
+        for damp in (fl.caldirola_kanai, fl.Herglotz.linear):
+            with pytest.raises(ValueError, match="takes a Lagrangian alone, but the one given carries"):
+                damp(system, 0.1)
+
+
 def test_a_contact_lagrangian_that_is_no_scalar_is_refused():
     with pytest.raises(ValueError, match="scalar"):
         jax.eval_shape(lambda q: fl.contact_energy(lambda t, q, v, s: v, 0.0, q, q, 0.0), jnp.ones(2))
