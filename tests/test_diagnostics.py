@@ -1,5 +1,7 @@
 """The diagnostics see what they are for."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 import fimlag as fl
 from fimlag import diagnostics, problems
 from fimlag.integrators._method import Step
+from fimlag.integrators._splitting import Splitting, composed_leapfrog
 
 OSCILLATOR = problems.HarmonicOscillator()
 START, PUSH = jnp.array([1.0]), jnp.array([0.0])
@@ -90,6 +93,50 @@ def test_verification_sees_a_method_that_declares_too_much():
     assert not report.held
     assert [finding.name for finding in report.findings if finding.held] == []
     assert "NOT HELD" in str(report)
+
+
+class Misprinted(fl.Yoshida4):
+    """A triple jump with its weights off in the third digit: symmetric, symplectic, of order 2."""
+
+    splitting: ClassVar[Splitting] = composed_leapfrog((1.36, -1.72, 1.36))
+
+
+class OneSided(fl.SymplecticEuler):
+    """A method of order 1 that declares itself symmetric."""
+
+    symmetric: ClassVar[bool] = True
+
+
+class Curling(fl.StormerVerlet):
+    """Drift, kick, drift, with a share of the force that no potential has, even in the step: symmetric, of order 2."""
+
+    def step(self, equations, t, h, q, p, memory):
+        middle = q + h / 2 * equations.velocity(p)
+        force = equations.force(t + h / 2, middle)
+        dp = h * (force + h**2 * jnp.stack([-force[1], force[0]]))
+        return Step(h * equations.velocity(p + dp / 2), dp, force, jnp.array(True))
+
+
+class Dragged(fl.StormerVerlet):
+    """Leapfrog that loses momentum, by no more than its own error in a step."""
+
+    def step(self, equations, t, h, q, p, memory):
+        dq, dp, memory, converged = super().step(equations, t, h, q, p, memory)
+        return Step(dq, dp - h**3 * p, memory, converged)
+
+
+MUTANTS = {
+    Misprinted: {"order"},
+    OneSided: {"reversal"},
+    Curling: {"structure", "energy", "charge 0"},
+    Dragged: {"structure", "reversal", "energy", "charge 0"},
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_verification_names_exactly_what_a_method_does_not_keep(mutant):
+    report = fl.verify(mutant(), throw=False)
+    assert {finding.name for finding in report.findings if not finding.held} == MUTANTS[mutant], str(report)
 
 
 def test_a_report_prints_a_line_for_every_declaration():
