@@ -212,3 +212,16 @@ def test_gauges_and_options_are_checked():
     np.testing.assert_allclose(
         fl.acceleration(landau, 0.0, START, PUSH), fl.acceleration(MAGNET, 0.0, START, PUSH), rtol=1e-14
     )
+
+
+def test_closed_forms_take_whole_numbers_and_keep_single_precision():
+    np.testing.assert_array_equal(SLEIGH.solution(1.0, 1, 2), SLEIGH.solution(1.0, 1.0, 2.0))
+    q = jnp.eye(2, dtype=jnp.float32)
+    rates = fl.phase_velocity(problems.PointVortices().lagrangian, 0.0, q)
+    growth = fl.phase_velocity(problems.LotkaVolterra().lagrangian, 0.0, q[0])
+    assert {each.dtype for each in (problems.PointVortices().pair(1.0, q), rates, growth)} == {jnp.dtype("float32")}
+
+
+def test_a_particle_without_a_field_moves_on_a_line():
+    free = problems.MagneticField(0.0)
+    np.testing.assert_allclose(free.solution(3.0, START, PUSH), START + 3 * PUSH, rtol=1e-15)

@@ -38,9 +38,10 @@ class MagneticField(eqx.Module):
         return self.mass / 2 * (v @ v) + self.strength * circulation
 
     def solution(self, t: RealScalarLike, q0: Float[Array, "2"], v0: Float[Array, "2"]) -> Float[Array, "2"]:
-        r"""The circle at the cyclotron frequency $\omega = B / m$, run through clockwise."""
-        frequency = self.strength / self.mass
-        sine, rest = jnp.sin(frequency * t) / frequency, (1 - jnp.cos(frequency * t)) / frequency
+        r"""The circle at the cyclotron frequency $\omega = B / m$, run through clockwise; a line without a field."""
+        angle = self.strength / self.mass * t
+        sine = t * jnp.sinc(angle / jnp.pi)
+        rest = t * jnp.sin(angle / 2) * jnp.sinc(angle / (2 * jnp.pi))
         return q0 + jnp.stack([sine * v0[0] + rest * v0[1], sine * v0[1] - rest * v0[0]])
 
 
@@ -65,7 +66,7 @@ class RelativisticParticle(eqx.Module):
         return -rest * jnp.sqrt(1 - v @ v / self.light**2) + self.force * q[0]
 
     def solution(self, t: RealScalarLike, q0: Float[Array, "2"], v0: Float[Array, "2"]) -> Float[Array, "2"]:
-        r"""The catenary of uniform acceleration.
+        r"""The catenary of uniform acceleration; NaN without a force.
 
         With the momentum p at the start, $p_1(t) = p_1 + F t$ and the energy
         $\mathcal E = \sqrt{m^2 c^4 + c^2 p^2}$,

@@ -30,10 +30,11 @@ class PointVortices(eqx.Module):
     def pair(self, t: RealScalarLike, q0: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
         r"""The points of two vortices a time `t` after a start.
 
-        They turn about their centre at the rate $(\Gamma_1 + \Gamma_2) / (2 \pi d^2)$, d their distance.
+        Their strengths have a sum other than zero. They turn about their centre at the rate $(\Gamma_1 + \Gamma_2) / (2 \pi d^2)$, d their distance.
         """
-        apart, total = q0[0] - q0[1], jnp.sum(self.strengths)
-        centre = self.strengths @ q0 / total
+        strengths = self.strengths.astype(q0.dtype)
+        apart, total = q0[0] - q0[1], jnp.sum(strengths)
+        centre = strengths @ q0 / total
         angle = total / (2 * jnp.pi * (apart @ apart)) * t
         sine, cosine = jnp.sin(angle), jnp.cos(angle)
         turn = jnp.stack([jnp.stack([cosine, -sine]), jnp.stack([sine, cosine])])
@@ -65,16 +66,16 @@ class _VortexForm(eqx.Module):
     strengths: Float[Array, " n"]
 
     def __call__(self, t, q):
-        return self.strengths[:, None] / 2 * jnp.stack([q[:, 1], -q[:, 0]], axis=1)
+        return self.strengths.astype(q.dtype)[:, None] / 2 * jnp.stack([q[:, 1], -q[:, 0]], axis=1)
 
 
 class _VortexEnergy(eqx.Module):
     strengths: Float[Array, " n"]
 
     def __call__(self, t, q):
-        i, j = np.triu_indices(q.shape[0], 1)
+        strengths, (i, j) = self.strengths.astype(q.dtype), np.triu_indices(q.shape[0], 1)
         squares = jnp.sum((q[i] - q[j]) ** 2, axis=1)
-        return -(self.strengths[i] * self.strengths[j]) @ jnp.log(squares) / (4 * jnp.pi)
+        return -(strengths[i] * strengths[j]) @ jnp.log(squares) / (4 * jnp.pi)
 
 
 def _first_times_second(t, q):
@@ -85,5 +86,5 @@ class _PopulationEnergy(eqx.Module):
     rates: Float[Array, "4"]
 
     def __call__(self, t, q):
-        a, b, c, d = self.rates
+        a, b, c, d = self.rates.astype(q.dtype)
         return c * jnp.exp(q[0]) - d * q[0] + b * jnp.exp(q[1]) - a * q[1]

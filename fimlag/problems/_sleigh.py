@@ -59,8 +59,8 @@ class ChaplyginSleigh(eqx.Module):
             return jnp.sign(spin) * kappa / self.offset * turned
 
         nodes, weights = np.polynomial.legendre.leggauss(64)
-        times = t * jnp.asarray((1 + nodes) / 2, speed.dtype)
-        lengths = t * jnp.asarray(weights / 2, speed.dtype) * total * jnp.tanh(begin + pace * times)
+        times = t * jnp.asarray((1 + nodes) / 2, total.dtype)
+        lengths = t * jnp.asarray(weights / 2, total.dtype) * total * jnp.tanh(begin + pace * times)
         angles = heading(times)
         return jnp.stack([lengths @ jnp.cos(angles), lengths @ jnp.sin(angles), heading(t)])
 
