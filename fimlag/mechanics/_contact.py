@@ -20,7 +20,7 @@ class CaldirolaKanai(eqx.Module):
     rate: RealScalarLike
 
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
-        value = jnp.asarray(self.lagrangian(t, q, v))
+        value = _in_floating_point(self.lagrangian(t, q, v))
         rate, t = (jnp.asarray(each, value.dtype) for each in (self.rate, t))
         return jnp.exp(rate * t) * value
 
@@ -62,7 +62,7 @@ class LinearHerglotz(eqx.Module):
     rate: RealScalarLike
 
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates, s: RealScalarLike) -> Float[Array, ""]:
-        value = jnp.asarray(self.lagrangian(t, q, v))
+        value = _in_floating_point(self.lagrangian(t, q, v))
         rate, s = (jnp.asarray(each, value.dtype) for each in (self.rate, s))
         return value - rate * s
 
@@ -107,7 +107,14 @@ class Herglotz(eqx.Module):
         _refuse_marks(lagrangian, "Leave the action out, and give the damping -rate dL/dv as one more force.")
         return Herglotz(LinearHerglotz(as_field(lagrangian), rate))
 
-    def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates, s: RealScalarLike) -> Float[Array, ""]:
+    def __call__(
+        self, t: RealScalarLike, q: Coordinates, v: Coordinates, s: RealScalarLike | None = None
+    ) -> Float[Array, ""]:
+        if s is None:
+            raise TypeError(
+                "A Herglotz Lagrangian depends on the action s beside (t, q, v): use contact_acceleration, "
+                "contact_energy, contact_hamiltonian and dissipation_defect, or integrate it from s0."
+            )
         return self.lagrangian(t, q, v, s)
 
 
@@ -155,6 +162,12 @@ def _refuse_marks(lagrangian: LagrangianFn, cure: str):
     dropped = [type(mark).__name__ for mark in marks(lagrangian) if isinstance(mark, AbstractMark)]
     if dropped:
         raise ValueError(f"This takes a Lagrangian alone, but the one given carries {', '.join(dropped)}. {cure}")
+
+
+def _in_floating_point(value) -> Float[Array, ""]:
+    """A value in a type in which a rate keeps its digits, where it was an integer."""
+    value = jnp.asarray(value)
+    return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
 
 
 def contact_arguments(lagrangian, t, q, v, s):

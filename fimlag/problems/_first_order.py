@@ -30,7 +30,8 @@ class PointVortices(eqx.Module):
     def pair(self, t: RealScalarLike, q0: Float[Array, "2 2"]) -> Float[Array, "2 2"]:
         r"""The points of two vortices a time `t` after a start.
 
-        Their strengths have a sum other than zero. They turn about their centre at the rate $(\Gamma_1 + \Gamma_2) / (2 \pi d^2)$, d their distance.
+        They turn about their centre at the rate $(\Gamma_1 + \Gamma_2) / (2 \pi d^2)$, d their distance; NaN where
+        the strengths have the sum zero, and no centre.
         """
         strengths = self.strengths.astype(q0.dtype)
         apart, total = q0[0] - q0[1], jnp.sum(strengths)

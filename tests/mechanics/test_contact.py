@@ -180,3 +180,18 @@ def test_a_contact_lagrangian_that_is_no_scalar_is_refused():
             lambda q: fl.dissipation_defect(lambda t, q, v, s: v @ v - s, lambda t, q, v, s: v, 0.0, q, q, 0.0),
             jnp.ones(2),
         )
+
+
+def test_whole_numbers_do_not_round_the_rate():
+    def oscillator(t, q, v):
+        return v**2 - q**2
+
+    assert float(fl.Herglotz.linear(oscillator, 0.5)(0, 1, 2, 1)) == 2.5
+    np.testing.assert_allclose(fl.caldirola_kanai(oscillator, 0.5)(1, 1, 2), 3 * np.exp(0.5), rtol=1e-15)
+
+
+@pytest.mark.parametrize("of_state", [fl.energy, fl.momentum, fl.mass_matrix, fl.acceleration, fl.inertia, fl.power])
+def test_what_lacks_the_action_names_what_takes_it(of_state):
+    damped = fl.Herglotz.linear(lambda t, q, v: v**2 / 2, 0.5)
+    with pytest.raises(TypeError, match="depends on the action s .* use contact_acceleration"):
+        of_state(damped, 0.0, 1.0, 2.0)
