@@ -31,8 +31,8 @@ class NoetherCharge(eqx.Module):
 class SymmetryDefect(eqx.Module):
     """How far a transformation is from a symmetry.
 
-    **Attributes:** `value`: the rate of change of the charge along a motion through the state, shape (); `scale`: the
-    sum of the sizes of its terms, of which round-off is a share.
+    **Attributes:** `value`: the rate of change of the charge along a motion through the state under no force, shape
+    (); `scale`: the sum of the sizes of its terms, of which round-off is a share.
     """
 
     value: Float[Array, ""]
@@ -121,7 +121,8 @@ def symmetry_defect(
     \dot{} = \frac{\partial}{\partial t} + v^i \frac{\partial}{\partial q^i}$$
 
     A symmetry has $\delta = 0$ at every state; one state alone does not show it. Whatever the transformation, $\delta$
-    is the rate of its Noether charge along motions under no force.
+    is the rate of its Noether charge along motions under no force; forces, and those of constraints, add
+    $Q_i\, (\xi^i - v^i \tau)$ to that rate.
 
     **Arguments:** `lagrangian`, `generator`, `gauge`, `time`: as in `noether_charge`; `t`: the time; `q`, `v`: point
     and velocity in one structure.

@@ -193,5 +193,5 @@ def test_whole_numbers_do_not_round_the_rate():
 @pytest.mark.parametrize("of_state", [fl.energy, fl.momentum, fl.mass_matrix, fl.acceleration, fl.inertia, fl.power])
 def test_what_lacks_the_action_names_what_takes_it(of_state):
     damped = fl.Herglotz.linear(lambda t, q, v: v**2 / 2, 0.5)
-    with pytest.raises(TypeError, match="depends on the action s .* use contact_acceleration"):
+    with pytest.raises(TypeError, match=r"depends on the action s .* use contact_acceleration"):
         of_state(damped, 0.0, 1.0, 2.0)

@@ -211,3 +211,27 @@ def test_keplers_constants_commute_with_its_hamiltonian():
 
     rates = jax.jit(jax.vmap(fl.time_derivative(constants, energy)))(TIMES, POINTS, MOMENTA)
     np.testing.assert_allclose(rates, 0, atol=1e-13)  # round-off of sums of order 10
+
+
+def test_forces_and_constraints_move_a_charge_by_their_work_on_the_transformation():
+    def force(t, q, v):
+        return jnp.stack([-0.3 * v[0], q[0] * t])
+
+    system = fl.Forced(fl.Constrained(lambda t, q, v: (1 + t) * v @ v / 2 - q[0] ** 3, lambda q: q @ q - 2), force)
+    t, q, v = 0.4, jnp.array([1.0, 1.0]), jnp.array([0.7, -0.7])
+
+    def generator(t, q):
+        return jnp.stack([q[0] * q[1] + t, jnp.cos(q[0])])
+
+    def time(t, q):
+        return t + q[0] ** 2
+
+    def rates(t, q, v):
+        a, multipliers = fl.constrained_acceleration(system, t, q, v)
+        charge = fl.noether_charge(system, generator, time=time)
+        _, found = jax.jvp(charge, (t, q, v), (1.0, v, a))
+        applied = force(t, q, v) + 2 * multipliers[0] * q
+        defect = fl.symmetry_defect(system, generator, t, q, v, time=time).value
+        return found, defect + applied @ (generator(t, q) - v * time(t, q))
+
+    np.testing.assert_allclose(*jax.jit(rates)(t, q, v), rtol=1e-13)
