@@ -11,10 +11,10 @@ import numpy as np
 from jax import lax
 from numpy.polynomial import legendre
 
-from fimlag._linear import solve
 from fimlag._results import RESULTS, first_failure
 from fimlag.integrators._choice import refuse_constraints
 from fimlag.integrators._method import AbstractMethod, Step
+from fimlag.integrators._newton import settled_root
 from fimlag.integrators._stage_equations import stage_equations
 from fimlag.integrators._structure import Canonical
 
@@ -103,7 +103,7 @@ class AbstractGauss(AbstractMethod):
         middle = b @ guess
         inverse = equations.inverse(t + h / 2, q + h / 2 * middle[: q.size], middle)
         floor = jnp.zeros_like(start).at[: q.size].set(4 * jnp.abs(q) * jnp.finfo(q.dtype).eps ** (1 / 3) / jnp.abs(h))
-        unknowns = _implicit_root(residual, guess, inverse, start, floor, self.max_iterations)
+        unknowns = _stages(residual, guess, inverse, start, floor, self.max_iterations)
         dq, change = h * (b @ unknowns[:, : q.size]), h * (b @ stages(unknowns)[1])
         dp, s = equations.end(t + h, q + dq, p, s, change)
         return Step(dq, dp, (lax.stop_gradient(ahead @ unknowns), s), jnp.all(jnp.isfinite(unknowns)))
@@ -168,49 +168,25 @@ class GaussLegendre(AbstractGauss):
         return gauss_tableau(self.stages)
 
 
-def _implicit_root(residual, guess, inverse, start, floor, max_iterations):
-    """The stages at a root of the residual, differentiable implicitly; NaN unless converged."""
-    shape = guess.shape
-    inverse, start, floor = lax.stop_gradient((inverse, start, floor))
-
-    def flat_residual(x):
-        return residual(x.reshape(shape))[0].ravel()
-
-    def root(_, x):
-        return _simplified_newton(residual, x.reshape(shape), inverse, start, floor, max_iterations).ravel()
-
-    def tangent_solve(linear, y):
-        return solve(jax.vmap(linear, out_axes=1)(jnp.eye(y.size, dtype=y.dtype)), y)
-
-    return lax.custom_root(flat_residual, guess.ravel(), root, tangent_solve).reshape(shape)
-
-
-def _simplified_newton(residual, guess, inverse, start, floor, max_iterations):
-    """Newton's method with one mass matrix for all stages, until the updates are round-off.
+def _stages(residual, guess, inverse, start, floor, max_iterations):
+    """The stages at a root of the residual by Newton's method with one mass matrix for all; NaN unless converged.
 
     An update is measured, component by component, against the round-off of the sums that make it: of momenta
     through the inverse mass, and of `q + h V`, below which a velocity has no meaning.
     """
-    eps = jnp.finfo(start.dtype).eps
-    tolerance = eps ** (2 / 3)
+    shape = guess.shape
+    inverse, start, floor = lax.stop_gradient((inverse, start, floor))
 
-    def advance(state):
-        unknowns, previous, count, _ = state
+    def equations(x):
+        return residual(x.reshape(shape))[0].ravel()
+
+    def update(x):
+        unknowns = x.reshape(shape)
         defect, left = residual(unknowns)
-        update = defect @ inverse.T
+        step = defect @ inverse.T
         through = (jnp.abs(start) + jnp.max(jnp.abs(left), axis=0)) @ jnp.abs(inverse.T)
         scale = through + jnp.max(jnp.abs(unknowns), axis=0) + floor
-        largest = jnp.max(jnp.abs(update), axis=0)
-        size = jnp.max(jnp.where(largest == 0, 0, largest / scale))
-        # Settled: at round-off, no longer shrinking, or the next update would be round-off at this rate.
-        slowed = (size >= previous) | (size * size <= eps * previous)
-        settled = (size <= eps) | ((count > 0) & (size <= tolerance) & slowed)
-        return unknowns - update, size, count + 1, settled
+        largest = jnp.max(jnp.abs(step), axis=0)
+        return step.ravel(), jnp.max(jnp.where(largest == 0, 0, largest / scale))
 
-    def unfinished(state):
-        unknowns, _, count, settled = state
-        return ~settled & (count < max_iterations) & jnp.all(jnp.isfinite(unknowns))
-
-    begin = (guess, jnp.asarray(jnp.inf, start.dtype), 0, jnp.array(False))
-    unknowns, _, _, settled = lax.while_loop(unfinished, advance, begin)
-    return jnp.where(settled, unknowns, jnp.nan)
+    return settled_root(equations, update, guess.ravel(), max_iterations).reshape(shape)

@@ -23,34 +23,48 @@ def newton_root(
     unknowns enter, of which they cannot resolve the round-off; `terms`: the sizes of the terms that the residual sums
     at the start; `max_iterations`.
     """
-    guess, floor, terms = lax.stop_gradient((guess, floor, terms))
+    floor, terms = lax.stop_gradient((floor, terms))
 
-    def root(_, x):
-        return _newton(equations, x, floor, terms, max_iterations)
+    def update(x):
+        """A full step, and its size against the round-off of the sums that make it, component by component."""
+        value, linear = jax.linearize(equations, x)
+        jacobian = _matrix(linear, x)
+        inverse = solve(jacobian, jnp.eye(x.size, dtype=x.dtype))
+        step = inverse @ value
+        scale = floor + jnp.abs(x) + jnp.abs(inverse) @ (terms + jnp.abs(jacobian) @ jnp.abs(x))
+        return step, jnp.max(jnp.where(step == 0, 0, jnp.abs(step) / scale))
+
+    return settled_root(equations, update, guess, max_iterations)
+
+
+def settled_root(
+    equations: Callable, update: Callable, guess: Float[Array, " n"], max_iterations: int
+) -> Float[Array, " n"]:
+    """What an iteration settles at, as a root of equations differentiable implicitly; NaN unless it settled.
+
+    **Arguments:** `equations`: from the unknowns to their residual; `update`: from the unknowns to what a step
+    subtracts and the size of that in units of what round-off may leave; `guess`; `max_iterations`.
+    """
 
     def tangent_solve(linear, y):
         return solve(_matrix(linear, y), y)
 
-    return lax.custom_root(equations, guess, root, tangent_solve)
+    def root(_, x):
+        return _settle(update, x, max_iterations)
+
+    return lax.custom_root(equations, lax.stop_gradient(guess), root, tangent_solve)
 
 
-def _newton(equations, guess, floor, terms, max_iterations):
-    """Full steps, until an update is round-off of the sums that make it, component by component."""
+def _settle(update, guess, max_iterations):
+    """Steps until they are at round-off, shrink no more there, or the next would be round-off at this rate."""
     eps = jnp.finfo(guess.dtype).eps
-    tolerance = eps ** (2 / 3)
 
     def advance(state):
         x, previous, count, _ = state
-        value, linear = jax.linearize(equations, x)
-        jacobian = _matrix(linear, x)
-        inverse = solve(jacobian, jnp.eye(x.size, dtype=x.dtype))
-        update = inverse @ value
-        scale = floor + jnp.abs(x) + jnp.abs(inverse) @ (terms + jnp.abs(jacobian) @ jnp.abs(x))
-        size = jnp.max(jnp.where(update == 0, 0, jnp.abs(update) / scale))
-        # Settled: at round-off, no longer shrinking, or the next update would be round-off at this rate.
+        step, size = update(x)
         slowed = (size >= previous) | (size * size <= eps * previous)
-        settled = (size <= eps) | ((count > 0) & (size <= tolerance) & slowed)
-        return x - update, size, count + 1, settled
+        settled = (size <= eps) | ((count > 0) & (size <= eps ** (2 / 3)) & slowed)
+        return x - step, size, count + 1, settled
 
     def unfinished(state):
         x, _, count, settled = state
