@@ -8,7 +8,7 @@ from jax.extend.core import Literal
 from jaxtyping import Array, Float
 
 _TRANSPARENT = {"jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call", "remat2"}
-_STEPS = {"sign", "floor", "ceil", "round", "nextafter", "stop_gradient"}
+_STEPS = {"sign", "floor", "ceil", "round", "nextafter", "rem", "stop_gradient"}
 _UNTOUCHED, _SMOOTHLY, _BY_STEPS = range(3)
 
 
