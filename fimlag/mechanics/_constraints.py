@@ -33,7 +33,8 @@ class Constrained(AbstractConstraint):
     $$\frac{\mathrm d}{\mathrm d t} \frac{\partial L}{\partial v} - \frac{\partial L}{\partial q}
     = A(q)^\top \lambda, \qquad c(q) = 0, \quad A = \partial c / \partial q$$
 
-    Called, it is the Lagrangian alone. Constraints nest, with each other and with `Nonholonomic` ones.
+    Called, it is the Lagrangian alone. Constraints nest, with each other and with `Nonholonomic` ones. They do not
+    depend on the time: for a surface that moves take coordinates on it, by `point_transformation`.
 
     **Arguments:** `lagrangian`: a callable `(t, q, v) -> scalar`; `constraint`: a callable from the point to a
     number or a vector (or any pytree), zero where the constraint is kept.
