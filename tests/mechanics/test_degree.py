@@ -33,7 +33,7 @@ FUNCTIONS = {
     "quadratic with an edge": (lambda v: v @ v / 2 + jnp.maximum(v[0], 0), None),
     "quadratic with steps": (lambda v: v @ v / 2 + jnp.round(v[0]) * v[1], None),
     "quadratic with a part held fixed": (lambda v: v @ v / 2 + jax.lax.stop_gradient(v[0]) * v[1], None),
-    "quadratic with a remainder": (lambda v: v @ v / 2 + jax.lax.rem(v[0], 1.0), None),
+    "quadratic with a remainder": (lambda v: v @ v / 2 + jax.lax.rem(v[0], 1.0) * v[1], None),
     "quadratic with an index": (lambda v: v @ v / 2 + v[jnp.argmax(v)], None),
     "even": (lambda v: jnp.sum(jnp.abs(v) ** 3), None),
     "behind a loop": (scanned, None),
