@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PyTree
 
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, RealScalarLike
-from fimlag.mechanics._lagrangian import FlatLagrangian
+from fimlag.mechanics._lagrangian import FlatLagrangian, as_time
 from fimlag.mechanics._legendre import gradient_root
 
 
@@ -39,7 +39,7 @@ def hamilton_jacobi_residual(
     ```
     """
     vector, structure = flatten(q, "q")
-    t = jnp.asarray(t, vector.dtype)
+    t = as_time(t, vector.dtype)
     rate, p = jax.grad(lambda t, q: _value(action, t, structure.unflatten(q)), argnums=(0, 1))(t, vector)
     return rate + FlatLagrangian(hamiltonian, structure)(t, vector, p)
 

@@ -12,7 +12,7 @@ from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.mechanics._euler_lagrange import refuse_own_dynamics
 from fimlag.mechanics._forces import flat_force, unmarked
-from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, Separable, flat_arguments
+from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, Separable, as_time, flat_arguments
 from fimlag.mechanics._legendre import conjugate_point
 
 _NO_LAGRANGIAN = (
@@ -237,7 +237,7 @@ def phase_arguments(function: Callable, t, q, p):
     """`(flat function, t, q, p)` of a function of the phase space, all in the dtype of `q`."""
     vector, structure = flatten(q, "q")
     conjugate = structure.flatten(p, "the momentum or velocity").astype(vector.dtype)
-    return FlatLagrangian(function, structure), jnp.asarray(t, vector.dtype), vector, conjugate
+    return FlatLagrangian(function, structure), as_time(t, vector.dtype), vector, conjugate
 
 
 def _given(function: Callable) -> Callable:

@@ -139,4 +139,11 @@ def flat_arguments(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates, 
     """`(flat Lagrangian, t, q, v)` with q and v as vectors, all in the dtype of `q`."""
     vector, structure = flatten(q, "q")
     velocity = structure.flatten(v, "v").astype(vector.dtype)
-    return FlatLagrangian(lagrangian, structure), jnp.asarray(t, vector.dtype), vector, velocity
+    return FlatLagrangian(lagrangian, structure), as_time(t, vector.dtype), vector, velocity
+
+
+def as_time(t, dtype) -> Float[Array, ""]:
+    """One time in a type; a `ValueError` for several, with which the rows of a trajectory would pass for one state."""
+    if jnp.shape(t) != ():
+        raise ValueError(f"t must be a number, but has shape {jnp.shape(t)}: one state comes in, jax.vmap takes many.")
+    return jnp.asarray(t, dtype)

@@ -10,7 +10,7 @@ from fimlag._flat import Structure, flatten
 from fimlag._linear import solve
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.mechanics._forces import AbstractDynamics, flat_force, unmarked
-from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian
+from fimlag.mechanics._lagrangian import FlatLagrangian, NaturalLagrangian, as_time
 
 
 class PhaseSpaceLagrangian(AbstractDynamics):
@@ -183,4 +183,4 @@ def flat_place(lagrangian: LagrangianFn, t: RealScalarLike, q: Coordinates):
             "A NaturalLagrangian is quadratic in the velocity: use `acceleration`, its equations are of second order."
         )
     vector, structure = flatten(q, "q")
-    return FlatLagrangian(lagrangian, structure), jnp.asarray(t, vector.dtype), vector
+    return FlatLagrangian(lagrangian, structure), as_time(t, vector.dtype), vector

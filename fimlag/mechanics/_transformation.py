@@ -11,7 +11,7 @@ from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.mechanics._euler_lagrange import refuse_own_dynamics
 from fimlag.mechanics._forces import Forced
-from fimlag.mechanics._lagrangian import Separable, flat_arguments
+from fimlag.mechanics._lagrangian import Separable, as_time, flat_arguments
 
 
 class PointTransformation(eqx.Module):
@@ -59,7 +59,7 @@ class PointTransformation(eqx.Module):
         """`(map of flat vectors, structure of the old coordinates, t, q, v)`."""
         vector, structure = flatten(q, "q")
         velocity = structure.flatten(v, "v").astype(vector.dtype)
-        t = jnp.asarray(t, vector.dtype)
+        t = as_time(t, vector.dtype)
         old = flatten(self.map(t, structure.unflatten(vector)), "what the map returned")[1]
 
         def flat(t, q):

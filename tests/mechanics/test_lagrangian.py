@@ -6,6 +6,7 @@ import pytest
 
 import fimlag as fl
 from fimlag import problems
+from fimlag.mechanics._lagrangian import as_time
 
 
 def log_likelihood(theta, x):
@@ -47,3 +48,8 @@ def test_fisher_lagrangian_of_the_normal_family_is_the_closed_form():
 def test_a_metric_that_is_no_callable_is_refused():
     with pytest.raises(TypeError, match=r"[Cc]allable"):
         fl.NaturalLagrangian(jnp.eye(2))
+
+
+def test_the_rows_of_a_trajectory_are_not_taken_for_one_state():
+    with pytest.raises(ValueError, match="t must be a number, but has shape"):
+        as_time(jnp.zeros(3), jnp.float64)
