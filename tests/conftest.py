@@ -22,9 +22,10 @@ gc.set_threshold(100_000, 20, 50)
 
 
 def pytest_runtest_teardown(item, nextitem):
-    """Let go of what was compiled before it exhausts the memory maps of the process, of which Linux allows 65530."""
-    if (nextitem is None or nextitem.path != item.path) and memory_maps() > 10_000:
+    """Let go of what was compiled before it fills the memory, or the 65530 memory maps that Linux allows a process."""
+    if (nextitem is None or nextitem.path != item.path) and memory_maps() > 4_000:
         jax.clear_caches()
+        gc.collect()
 
 
 def memory_maps():
