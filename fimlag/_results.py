@@ -198,6 +198,11 @@ def first_failure(*checks: tuple) -> RESULTS:
     return result
 
 
+def either_failure(earlier: RESULTS, later: RESULTS) -> RESULTS:
+    """The earlier result, the later one where that is `successful`."""
+    return RESULTS.where(earlier == RESULTS.successful, later, earlier)
+
+
 def raise_unless_successful(solution, throw: bool):
     """The solution itself; with `throw`, an error naming cause and cure where its solve failed."""
     if not throw:

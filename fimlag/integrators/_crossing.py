@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from fimlag._results import RESULTS, first_failure
+from fimlag._results import RESULTS, either_failure, first_failure
 from fimlag.integrators._bracket import bracketed_root
 from fimlag.integrators._motion import March, Phase, Start, begin
 
@@ -20,7 +20,8 @@ class _Watch(NamedTuple):
 
     **Attributes:** `number`: of the step to be taken; `phase`: before it; `value`: of the event there; `bracket`:
     number, phase and the event's values around the steps in which it crossed; `found`: how many; `over`: whether
-    there is nothing left to look for; `converged`: whether all steps were solved; `finite`: their states.
+    there is nothing left to look for; `converged`: whether all steps were solved; `finite`: their states; `form`: what
+    the method found wrong on the way.
     """
 
     number: Int[Array, ""]
@@ -31,6 +32,7 @@ class _Watch(NamedTuple):
     over: Bool[Array, ""]
     converged: Bool[Array, ""]
     finite: Bool[Array, ""]
+    form: RESULTS
 
 
 class _Bracket(NamedTuple):
@@ -77,6 +79,7 @@ def seek_crossings(start: Start, event: Callable, direction: int, count: int) ->
         (~seen.converged | jnp.any(crossed & ~solved), RESULTS.implicit_step_failed),
         (~seen.finite, RESULTS.nonfinite),
         (jnp.any(crossed & jumps), RESULTS.discontinuous_event),
+        (seen.form != RESULTS.successful, seen.form),
         (form != RESULTS.successful, form),
     )
     states = jax.tree.map(lambda row: _only(crossed, row), (rows.t, phases.q, rows.v, phases.p, rows.s))
@@ -92,7 +95,7 @@ def _watch(march: March, phase: Phase, value: Callable, direction: int, count: i
     """
 
     def advance(watch, _):
-        number, phase, before, bracket, found, over, converged, finite = watch
+        number, phase, before, bracket, found, over, converged, finite, form = watch
         following, solved = march.step(number, phase)
         after = value(number + 1, following)
         sound = _finite(following.q) & _finite(following.p)
@@ -107,21 +110,25 @@ def _watch(march: March, phase: Phase, value: Callable, direction: int, count: i
             lambda now, then: jnp.where(last, now, then), (number, phase, before), (number + 1, following, after)
         )
         converged, finite = converged & (over | solved), finite & (over | sound | ~solved)
-        return _Watch(number, phase, before, bracket, found, last, converged, finite), None
+        return _Watch(number, phase, before, bracket, found, last, converged, finite, form), None
 
     length = math.isqrt(steps - 1) + 1
     blocks = -(-steps // length)
 
     @jax.checkpoint
     def block(watch, _):
-        return lax.cond(watch.over, lambda w: w, lambda w: lax.scan(advance, w, None, length=length)[0], watch), None
+        watch = lax.cond(watch.over, lambda w: w, lambda w: lax.scan(advance, w, None, length=length)[0], watch)
+        # Where the motion is, not where it crosses: on a section what a method relies on may never differ.
+        return watch._replace(form=either_failure(watch.form, march.inspect(watch.number, watch.phase))), None
 
     number = jnp.zeros((), int)
     first = value(number, phase)
     empty = jax.tree.map(
         lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), _Bracket(number, phase, first, first)
     )
-    begin = _Watch(number, phase, first, empty, number, jnp.array(False), jnp.array(True), jnp.array(True))
+    begin = _Watch(
+        number, phase, first, empty, number, jnp.array(False), jnp.array(True), jnp.array(True), RESULTS.successful
+    )
     return lax.scan(block, begin, None, length=blocks)[0]
 
 

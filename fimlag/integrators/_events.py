@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
+from fimlag._results import RESULTS, AbstractSolution, either_failure, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.integrators._crossing import Found, seek_crossings
 from fimlag.integrators._method import AbstractMethod
@@ -208,7 +208,7 @@ def _crossings(start: Start, found: Found, failure: RESULTS) -> Crossings:
 
 
 def _or(failure: RESULTS, missing) -> RESULTS:
-    return RESULTS.where(failure == RESULTS.successful, first_failure((missing, RESULTS.no_event)), failure)
+    return either_failure(failure, first_failure((missing, RESULTS.no_event)))
 
 
 def _checked(direction: int) -> int:

@@ -4,15 +4,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from fimlag._results import RESULTS, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._adjoint import AbstractAdjoint, DirectAdjoint
 from fimlag.integrators._method import AbstractMethod, with_compensation
-from fimlag.integrators._motion import Start, begin, check_counts, checked_start
+from fimlag.integrators._motion import Start, begin, check_counts, checked_start, inspected_steps
 from fimlag.integrators._trajectory import Trajectory
 
-_INSPECTED = 8  # rows at which a vouching is checked: enough that a closed orbit cannot hide a change
+_FEW = 64  # rows: where fewer are saved, a method's form is inspected between them too
 
 
 def integrate(
@@ -78,9 +79,11 @@ def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
     structure, v = start.lagrangian.structure, start.v
     march, (q, p, memory), regular = begin(start, start.q, start.p, v, start.s)
     rows = start.steps // save_every
+    between = save_every > 1 and rows < _FEW
+    looked_at = inspected_steps(start.steps if between else rows)
 
     def step(state, number):
-        q, p, lost, memory, converged = state
+        q, p, lost, memory, converged, looks = state
         entered = jnp.all(jnp.isfinite(q)) & jnp.all(jnp.isfinite(p))
         dq, dp, memory, here = march.method.step(march.equations, march.time(number), march.h, q, p, memory)
         if compensated:
@@ -89,7 +92,8 @@ def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
             lost = lost_q, lost_p
         else:
             q, p = q + dq, p + dp
-        return (q, p, lost, memory, converged & (here | ~entered)), None
+        looks = _put(looks, looked_at, number, (q, p, march.method.kept(memory)))
+        return (q, p, lost, memory, converged & (here | ~entered), looks), None
 
     def row(state, number):
         first = number * save_every
@@ -97,19 +101,22 @@ def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
             state, _ = step(state, first)
         else:
             state = adjoint.within_row(lambda s, n: step(s, first + n), state, rows, save_every)
-        q, p, _, memory, _ = state
+        q, p, _, memory, *_ = state
         return state, (q, p, march.method.kept(memory))
 
     lost = (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None
-    carry = (q, p, lost, memory, jnp.array(True))
-    (*_, converged), saved = adjoint.over_rows(row, carry, rows)
-    times = march.time(jnp.arange(rows + 1) * save_every)
     first = (q, p, march.method.kept(memory))
+    carry = (q, p, lost, memory, jnp.array(True), _blank(first, looked_at.size) if between else None)
+    (*_, converged, looks), saved = adjoint.over_rows(row, carry, rows)
+    times = march.time(jnp.arange(rows + 1) * save_every)
     points, momenta, kept = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, saved)
-    seen = jax.vmap(lambda *state: march.method.observe(march.equations, *state))(times, points, momenta, kept)
+    seen = jax.vmap(march.observe_at)(times, points, momenta, kept)
     velocities = seen.v.at[0].set(v)
-    some = np.unique(np.linspace(1, rows, min(rows, _INSPECTED)).round().astype(int))
-    inspected = jax.tree.map(lambda rows: rows[some], (seen.t, points, velocities, kept))
+    if between:
+        there = jax.vmap(march.observe_at)(march.time(jnp.asarray(looked_at)), *looks)
+        inspected = there.t, looks[0], there.v, looks[2]
+    else:
+        inspected = jax.tree.map(lambda rows: rows[looked_at], (seen.t, points, velocities, kept))
     form = march.method.inspect(march.equations, *inspected)
     result = first_failure(
         (~start.finite, RESULTS.nonfinite),
@@ -122,6 +129,18 @@ def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
     return Trajectory(
         t=seen.t, q=q, v=v, p=p, result=result, method=march.method, s=seen.s, multipliers=seen.multipliers
     )
+
+
+def _blank(state, count):
+    return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), state)
+
+
+def _put(looks, looked_at: np.ndarray, number, state):
+    """States with that after a step among them, in the place of the next one to be inspected; None for none."""
+    if looks is None:
+        return None
+    place = jnp.sum(jnp.asarray(looked_at, number.dtype) <= number)
+    return jax.tree.map(lambda all, now: all.at[place].set(lax.stop_gradient(now)), looks, state)
 
 
 def _finite(array):

@@ -8,7 +8,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
+from fimlag._results import RESULTS, AbstractSolution, either_failure, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._method import AbstractMethod
 from fimlag.integrators._motion import Phase, Start, begin, check_counts, checked_start
@@ -108,7 +108,7 @@ def _growth(start: Start, every: int, count: int):
         return jax.jvp(lambda z: _varied(coordinates.begin(z)[1])[0], (coordinates.at_start,), (direction,))[1]
 
     def block(carry, row):
-        state, rest, tangents, converged = carry
+        state, rest, tangents, converged, form = carry
         first = row * every
 
         def push(state):
@@ -128,12 +128,12 @@ def _growth(start: Start, every: int, count: int):
         triangle = jnp.linalg.qr(moved.T)[1]
         # The same combinations of all that moves along: the coordinates, and what the method carries beside them.
         tangents = lax.linalg.triangular_solve(triangle.T, tangents, left_side=True, lower=True)
-        t = march.observe(first + every, restored(state, rest)).t
-        return (state, rest, tangents, converged & solved), (jnp.log(jnp.abs(jnp.diagonal(triangle))), t)
+        phase = restored(state, rest)
+        t, form = march.observe(first + every, phase).t, either_failure(form, march.inspect(first + every, phase))
+        return (state, rest, tangents, converged & solved, form), (jnp.log(jnp.abs(jnp.diagonal(triangle))), t)
 
-    carry = (state, rest, jax.vmap(along)(tangents), jnp.array(True))
-    (state, rest, _, converged), (growth, times) = lax.scan(block, carry, jnp.arange(rows))
-    form = march.inspect(jnp.asarray(start.steps), restored(state, rest))
+    carry = (state, rest, jax.vmap(along)(tangents), jnp.array(True), RESULTS.successful)
+    (state, rest, _, converged, form), (growth, times) = lax.scan(block, carry, jnp.arange(rows))
     result = first_failure(
         (~start.finite, RESULTS.nonfinite),
         (regular != RESULTS.successful, regular),

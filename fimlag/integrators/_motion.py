@@ -19,6 +19,8 @@ from fimlag.mechanics._forces import unmarked
 from fimlag.mechanics._lagrangian import FlatLagrangian
 from fimlag.mechanics._phase_space import flat_phase_velocity
 
+_INSPECTED = 8
+
 
 class Phase(NamedTuple):
     """A state of a march: point, momentum, and what the method carries beside them."""
@@ -72,7 +74,11 @@ class March(eqx.Module):
     def observe(self, number, phase: Phase, share: RealScalarLike = 0.0) -> Observation:
         """The row of a phase, a share of a step after the start of a step."""
         t = self.time(number) + share * self.h
-        return self.method.observe(self.equations, t, phase.q, phase.p, self.method.kept(phase.memory))
+        return self.observe_at(t, phase.q, phase.p, self.method.kept(phase.memory))
+
+    def observe_at(self, t, q, p, kept) -> Observation:
+        """The row of a state at a time, in the method's own count of time."""
+        return self.method.observe(self.equations, t, q, p, kept)
 
     def inspect(self, number, phase: Phase) -> RESULTS:
         """What the method finds wrong with a phase at the start of a step."""
@@ -123,6 +129,15 @@ def starting_state(system: LagrangianFn, q0, v0, t0):
     if v0 is None:
         raise ValueError("v0 may be None for a PhaseSpaceLagrangian only: this motion needs an initial velocity.")
     return q, structure.flatten(v0, "v0").astype(q.dtype), structure
+
+
+def inspected_steps(steps: int) -> np.ndarray:
+    """The counts of steps (or rows) after which a motion is inspected: at its end, and before it in no rhythm.
+
+    So neither a closed orbit nor a driving force in step with the rows hides what changed on the way.
+    """
+    shares = np.arange(1, _INSPECTED) * (5**0.5 - 1) / 2 % 1
+    return np.unique([*np.ceil(shares * steps).astype(int), steps])
 
 
 def check_counts(**counts: int):

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float, PyTree
 
-from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
+from fimlag._results import RESULTS, AbstractSolution, either_failure, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._integrate import integrate
 from fimlag.integrators._method import AbstractMethod
-from fimlag.integrators._motion import Start, begin, checked_start
+from fimlag.integrators._motion import Start, begin, checked_start, inspected_steps
 from fimlag.integrators._tangent import PhaseCoordinates, refuse_constrained
 from fimlag.integrators._trajectory import Trajectory
 
@@ -70,7 +70,7 @@ def variation(
     $$\delta q(t) = \frac{\partial q(t)}{\partial q_0}\, \delta q_0 + \frac{\partial q(t)}{\partial v_0}\, \delta v_0$$
 
     It solves the linearised equations of motion (the Jacobi equation, along geodesics), as the derivative of the
-    steps themselves.
+    steps themselves. A method with a clock of its own varies the state at equal times of that clock.
 
     **Arguments:** `system`, `q0`, `v0`, `t0`, `t1`, `steps`, `method`, `save_every`, `s0`, `throw`: as for
     `integrate`; `dq0`, `dv0`: the displacements of `q0` and `v0`, `dv0` None where `v0` is.
@@ -155,22 +155,25 @@ def monodromy(
 @eqx.filter_jit
 def _monodromy(start: Start):
     coordinates = PhaseCoordinates(start)
-    last = jnp.asarray(start.steps)
+    last, looked_at = jnp.asarray(start.steps), jnp.asarray(inspected_steps(start.steps))
 
     def end(z):
         march, phase = coordinates.begin(z)
 
         def step(state, number):
-            phase, converged = state
+            phase, converged, form = state
             phase, here = march.step(number, phase)
-            return (phase, converged & here), None
+            looked = jnp.any(looked_at == number + 1)
+            found = lax.cond(looked, lambda: march.inspect(number + 1, phase), lambda: RESULTS.successful)
+            return (phase, converged & here, either_failure(form, found)), None
 
-        (phase, converged), _ = lax.scan(step, (phase, jnp.array(True)), jnp.arange(start.steps))
-        return coordinates.of(march, last, phase), (phase, converged)
+        begun = (phase, jnp.array(True), RESULTS.successful)
+        (phase, converged, form), _ = lax.scan(step, begun, jnp.arange(start.steps))
+        return coordinates.of(march, last, phase), (phase, converged, form)
 
-    matrix, (phase, converged) = jax.jacfwd(end, has_aux=True)(coordinates.at_start)
+    matrix, (phase, converged, form) = jax.jacfwd(end, has_aux=True)(coordinates.at_start)
     march, _, regular = begin(start, start.q, start.p, start.v, start.s)
-    seen, form = march.observe(last, phase), march.inspect(last, phase)
+    seen = march.observe(last, phase)
     finite = jnp.all(jnp.isfinite(matrix)) & jnp.all(jnp.isfinite(seen.v))
     result = first_failure(
         (~start.finite, RESULTS.nonfinite),

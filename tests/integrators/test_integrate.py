@@ -284,8 +284,25 @@ def test_a_closed_orbit_cannot_hide_a_false_vouching():
     def swinging(t, q, v):
         return (1 + 0.1 * jnp.sin(2 * jnp.pi * t)) * (v @ v) / 2
 
-    flow = fl.integrate(fl.Separable(swinging), START, PUSH, t1=1.0, steps=16, throw=False)
-    assert flow.result == fl.RESULTS.not_separable
+    # the mass at every row, and at the end, is that at the start
+    for t1, steps, save_every in ((1.0, 16, 1), (1.0, 16, 16), (20.0, 320, 16)):
+        options = {"t1": t1, "steps": steps, "save_every": save_every, "throw": False}
+        flow = fl.integrate(fl.Separable(swinging), START, PUSH, **options)
+        assert flow.result == fl.RESULTS.not_separable
+    options = {"t1": 1.0, "steps": 16, "throw": False}
+    assert fl.monodromy(fl.Separable(swinging), START, PUSH, **options).result == flow.result
+    options |= {"renormalise_every": 2}
+    assert fl.lyapunov_exponents(fl.Separable(swinging), START, PUSH, **options).result == flow.result
+
+
+def test_a_section_cannot_hide_a_false_vouching():
+    def slower(t, q, v):
+        return (1 + 0.1 * q[0] ** 2) * (v @ v) / 2 - q @ q / 2
+
+    start = jnp.array([0.0, 0.3]), jnp.array([1.0, 0.0])  # on the section, where the mass is that of the start
+    options = {"count": 1, "t1": 8.0, "steps": 100, "throw": False}
+    points = fl.poincare_section(fl.Separable(slower), *start, lambda t, q, v: q[0], **options)
+    assert points.result == fl.RESULTS.not_separable
 
 
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
