@@ -19,7 +19,7 @@ class Variation(AbstractSolution):
     """A linearised displacement along a motion.
 
     **Attributes:** `trajectory`: the motion; `dq`, `dv`, `dp`: the displacement of its points, velocities and momenta
-    at the rows, in the caller's structure; `result`: that of the trajectory.
+    at the rows, in the caller's structure; `result`: that of the trajectory, `nonfinite` where it has no derivative.
     """
 
     trajectory: Trajectory
@@ -103,7 +103,10 @@ def variation(
         return integrate(system, *ends, method=start.method, throw=False, **options)
 
     trajectory, tangent = eqx.filter_jvp(motion, free, tuple(displaced))
-    solution = Variation(trajectory=trajectory, dq=tangent.q, dv=tangent.v, dp=tangent.p, result=trajectory.result)
+    moved = {"dq": tangent.q, "dv": tangent.v, "dp": tangent.p}
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(moved)]))
+    result = either_failure(trajectory.result, first_failure((~finite, RESULTS.nonfinite)))
+    solution = Variation(trajectory=trajectory, **moved, result=result)
     return raise_unless_successful(solution, throw)
 
 

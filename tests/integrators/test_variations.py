@@ -109,6 +109,13 @@ def test_friction_shifts_the_sum_of_the_exponents():
     np.testing.assert_allclose(first.exponents[0], spread.exponents[0], rtol=1e-6)
 
 
+def test_a_variation_that_does_not_exist_is_reported():
+    cusp = fl.Separable(lambda t, q, v: v**2 / 2 - jnp.abs(q) ** 1.5)  # at rest at zero, where its force has no slope
+    field = fl.variation(cusp, 0.0, 0.0, 1.0, 0.0, t1=1.0, steps=2, throw=False)
+    assert field.trajectory.succeeded
+    assert field.result == fl.RESULTS.nonfinite
+
+
 def test_constraints_and_wrong_counts_are_refused():
     rod = fl.Constrained(lambda t, q, v: v @ v / 2, lambda q: q @ q - 1.0)
     start = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
