@@ -145,6 +145,7 @@ def test_a_normal_written_as_a_gaussian_model_has_the_curvature_of_the_normal_fa
     assert abs(curvature + 1.0) < 1e-11
 
 
+@pytest.mark.slow
 def test_a_fit_of_a_gaussian_process_recovers_its_hyperparameters():
     times = jnp.arange(200.0)
     lags = jnp.abs(times[:, None] - times[None, :])

@@ -109,6 +109,7 @@ def test_centred_distance_is_that_of_generalised_eigenvalues():
         assert abs(distance / np.sqrt(0.5 * np.sum(np.log(eigenvalues) ** 2)) - 1.0) < 1e-11
 
 
+@pytest.mark.slow
 def test_centred_distance_has_right_derivatives_at_equal_eigenvalues():
     # Between multiples of one covariance all eigenvalues are equal.
     theta = CENTRED_POINTS[0]

@@ -42,6 +42,7 @@ def test_a_composed_implicit_method_has_the_order_asked_and_turns_back():
     np.testing.assert_allclose(back.q[-1], q0, atol=1e-12)  # round-off of 1080 steps, stretched by the motion
 
 
+@pytest.mark.slow
 def test_a_composed_step_that_fails_stays_in_its_member():
     speeds = jnp.stack([PUSH, 30 * PUSH + 20, jnp.nan * PUSH])
     method = fl.Composition(fl.GaussLegendre(2), 6)

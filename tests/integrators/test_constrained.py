@@ -45,6 +45,7 @@ def largest_defects(system, flow):
     return [jnp.max(each) for each in jax.vmap(lambda q, v: fl.constraint_defect(system, q, v))(*flat)]
 
 
+@pytest.mark.slow
 def test_the_spherical_pendulum_has_the_height_and_the_tension_of_its_closed_forms():
     flows = swing(*twice(START, 0.0, 1.0))
     assert jnp.all(flows.result == fl.RESULTS.successful)

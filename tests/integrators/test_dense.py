@@ -14,6 +14,7 @@ SWING = jnp.array([1.0]), jnp.array([0.0])
 GAUSS = fl.GaussLegendre(5)
 
 
+@pytest.mark.slow
 def test_interpolation_has_its_order():
     fine = fl.integrate(PENDULUM, jnp.array([0.3, 0.4]), jnp.array([0.0, 0.3]), t1=8.0, steps=1024, method=GAUSS)
     for matched, widest in ((1, 8), (2, 16), (3, 32), (4, 64)):
@@ -35,6 +36,7 @@ def test_the_default_keeps_the_order_of_the_method():
         assert fl.dense_output(OSCILLATOR, flow).derivatives.shape == (3, matched + 1, 1)
 
 
+@pytest.mark.slow
 def test_rows_are_met_and_times_outside_are_nan():
     flow = fl.integrate(OSCILLATOR, *SWING, t0=1.0, t1=-2.0, steps=30, method=GAUSS)
     dense = fl.dense_output(OSCILLATOR, flow)
@@ -74,6 +76,7 @@ def test_points_differentiate_in_the_time_and_in_the_start():
     np.testing.assert_allclose([slope, share], [-np.sin(1.23), np.cos(1.23)], atol=1e-5)  # c h^4, h = 0.05
 
 
+@pytest.mark.slow
 def test_contact_and_first_order_motions_in_pytrees_interpolate_in_single_precision():
     contact = fl.Herglotz.linear(lambda t, q, v: (v["x"] ** 2 - q["x"] ** 2) / 2, 0.2)
     flow = fl.integrate(contact, {"x": 1.0}, {"x": 0.0}, t1=2.0, steps=20, method=fl.GaussLegendre(3))

@@ -43,6 +43,7 @@ def test_a_method_as_a_solver_is_the_method(method):
     np.testing.assert_allclose(solution.ys[1], flow.v[1:], atol=1e-14)
 
 
+@pytest.mark.slow
 def test_times_asked_for_lie_on_the_cubic_through_the_steps_backward_too():
     times = jnp.linspace(0.0, -2.0, 7)
     solver = fl.diffrax_solver(fl.Yoshida4())
@@ -73,6 +74,7 @@ def test_steps_adapt_by_doubling_and_not_without_an_error_estimate():
 
 
 @pytest.mark.parametrize("adjoint", [diffrax.RecursiveCheckpointAdjoint(), diffrax.DirectAdjoint()])
+@pytest.mark.slow
 def test_gradients_run_back_through_diffrax(adjoint):
     solver = fl.diffrax_solver(fl.StormerVerlet())
 
@@ -87,6 +89,7 @@ def test_gradients_run_back_through_diffrax(adjoint):
     np.testing.assert_allclose(jax.grad(theirs)(START[0]), jax.grad(ours)(START[0]), rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_forces_contact_phase_spaces_and_constraints_reach_diffrax():
     oscillator = fl.Separable(lambda t, q, v: v**2 / 2 - q**2 / 2)
     damped = fl.Forced(oscillator, lambda t, q, v: -0.2 * v)

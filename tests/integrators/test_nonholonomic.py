@@ -36,6 +36,7 @@ def on_a_slope(gravity, v0, t1):
     return fl.integrate(system, jnp.zeros(4), v0, t1=t1, steps=400, throw=False)
 
 
+@pytest.mark.slow
 def test_a_rolling_coin_runs_in_circles_and_on_a_slope_drifts_sideways():
     roll, turn, gravity = 3.0, 1.5, 1.7
     starts = jnp.stack([rolling(0.0, roll, turn)] * 2 + [rolling(0.0, 0.0, turn)])

@@ -40,6 +40,7 @@ def test_kepler_has_unit_multipliers_and_the_shear_of_its_third_law():
     np.testing.assert_allclose(flow.matrix, exact, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_monodromy_of_a_nonseparable_motion_is_symplectic_and_agrees_with_finite_differences():
     options = {"t1": 2.0, "steps": 40, "method": fl.GaussLegendre(3)}
     start = jnp.array([1.0, 2.0]), jnp.array([0.0, 0.3])
@@ -100,6 +101,7 @@ def test_lyapunov_exponents_of_henon_heiles_tell_chaos_from_order():
     np.testing.assert_allclose(chaos.exponents + chaos.exponents[:, ::-1], 0, atol=5e-4)
 
 
+@pytest.mark.slow
 def test_friction_shifts_the_sum_of_the_exponents():
     system = fl.Forced(PENDULUM, lambda t, q, v: -0.1 * fl.momentum(PENDULUM, t, q, v))
     start = jnp.array([1.0, 2.0]), jnp.array([0.0, 0.3])

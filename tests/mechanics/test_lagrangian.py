@@ -32,6 +32,7 @@ def test_natural_lagrangian_takes_a_plain_metric():
     np.testing.assert_allclose(value, (2 * 9 + 5) / 2 - 1, rtol=1e-15)
 
 
+@pytest.mark.slow
 def test_fisher_lagrangian_of_the_normal_family_is_the_closed_form():
     theta, v = jnp.array([0.4, 1.7]), jnp.array([0.6, -0.3])
     found = fl.FisherLagrangian(MODEL, potential=lambda theta: theta[0])

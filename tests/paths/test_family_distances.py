@@ -86,6 +86,7 @@ def gammas():
     return np.exp(np.random.default_rng(3).uniform(np.log(0.1), np.log(60.0), (2, 40, 2)))
 
 
+@pytest.mark.slow
 def test_distances_of_a_batch_are_those_of_its_pairs_both_ways(distances, gammas):
     there, back = distances(*gammas), distances(*gammas[::-1])
     assert bool(jnp.all(jnp.isfinite(there)))
@@ -148,6 +149,7 @@ def test_distances_up_to_sixty_are_raos():
     np.testing.assert_allclose(jnp.sqrt(2 * solutions.action), closed, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_tables_of_distances_and_metrics_of_their_own_batch():
     points = jnp.array([[0.0, 1.0], [0.7, 1.6], [-0.4, 0.8]])
 
