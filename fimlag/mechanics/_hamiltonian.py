@@ -34,7 +34,10 @@ class Hamiltonian(eqx.Module):
             kinetic = p @ v / 2
             if known.potential is None:
                 return kinetic
-            return kinetic + known.potential(flat.structure.unflatten(q))
+            value = known.potential(flat.structure.unflatten(q))
+            if jnp.shape(value) != ():
+                raise ValueError(f"A potential returns a scalar of shape (), but this one returned {jnp.shape(value)}.")
+            return kinetic + value
         return p @ v - flat(t, q, v)
 
 

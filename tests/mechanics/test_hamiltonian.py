@@ -251,3 +251,9 @@ def test_a_kink_in_the_velocity_is_not_taken_for_quadratic(p):
         assert np.isnan(back)
     else:
         np.testing.assert_allclose(back, p - (p > 0), rtol=1e-15)
+
+
+def test_a_potential_that_is_no_scalar_is_refused():
+    bent = fl.NaturalLagrangian(fl.EuclideanMetric(1.0), lambda q: q[:1] ** 2)
+    with pytest.raises(ValueError, match="scalar"):
+        fl.hamiltonian(bent)(0.0, jnp.ones(2), jnp.ones(2))
