@@ -8,9 +8,10 @@ from jaxtyping import Array, Float
 
 from fimlag._flat import flatten
 from fimlag._types import LagrangianFn
+from fimlag.integrators._dense import hermite
+from fimlag.integrators._first_order import derivatives_along
 from fimlag.integrators._trajectory import Trajectory
 from fimlag.mechanics import Herglotz, energy
-from fimlag.mechanics._euler_lagrange import flat_acceleration
 from fimlag.mechanics._forces import flat_powers, unmarked
 from fimlag.mechanics._lagrangian import FlatLagrangian
 
@@ -65,8 +66,8 @@ def energy_budget(system: LagrangianFn, trajectory: Trajectory) -> EnergyBudget:
     flat = FlatLagrangian(system, structure)
     q, v = (jax.vmap(structure.flatten)(each) for each in (trajectory.q, trajectory.v))
     t = trajectory.t.astype(q.dtype)
-    a = jax.vmap(lambda *state: flat_acceleration(flat, *state))(t, q, v)
-    starts, ends = ((t[rows], q[rows], v[rows], a[rows]) for rows in (slice(None, -1), slice(1, None)))
+    derivatives = jax.vmap(lambda t, *state: derivatives_along(flat, t, state, 2))(t, q, v)
+    starts, ends = ((t[rows], derivatives[rows]) for rows in (slice(None, -1), slice(1, None)))
     work, explicit = (_summed(each) for each in jax.vmap(lambda *pair: _integrals(flat, *pair))(starts, ends))
     energies = jax.vmap(lambda *state: energy(flat, *state))(t, q, v)
     gained = energies - energies[0]
@@ -85,16 +86,10 @@ def _integrals(flat, start, end):
 
 def _between(start, end, share):
     """The state at a share of the way between two, on the polynomial of degree 5 through both."""
-    (t0, q0, v0, a0), (t1, q1, v1, a1) = start, end
+    (t0, left), (t1, right) = start, end
     h = t1 - t0
-    move = q1 - q0
-    cubic = 10 * move - h * (6 * v0 + 4 * v1) - h**2 / 2 * (3 * a0 - a1)
-    quartic = -15 * move + h * (8 * v0 + 7 * v1) + h**2 / 2 * (3 * a0 - 2 * a1)
-    quintic = 6 * move - 3 * h * (v0 + v1) - h**2 / 2 * (a0 - a1)
-    x = share
-    q = q0 + x * (h * v0 + x * (h**2 / 2 * a0 + x * (cubic + x * (quartic + x * quintic))))
-    v = v0 + x * (h * a0 + x * (3 * cubic + x * (4 * quartic + x * 5 * quintic)) / h)
-    return t0 + x * h, q, v
+    move, slope = jax.jvp(lambda x: hermite(x, h, left, right), (share,), (jnp.ones_like(share),))
+    return t0 + share * h, left[0] + move, slope / h
 
 
 def _summed(parts):

@@ -59,7 +59,7 @@ class DenseTrajectory(eqx.Module):
         h = self.t[row + 1] - self.t[row]
         ends = self.derivatives[row], self.derivatives[row + 1]
         x = (t - self.t[row]) / h
-        displacement, slope = jax.jvp(lambda x: _hermite(x, h, *ends), (x,), (jnp.ones_like(x),))
+        displacement, slope = jax.jvp(lambda x: hermite(x, h, *ends), (x,), (jnp.ones_like(x),))
         slack = 8 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(self.t0), jnp.abs(self.t1))
         inside = (sign * (t - self.t0) >= -slack) & (sign * (t - self.t1) <= slack)
         return ends[0][0], jnp.where(inside, displacement, jnp.nan), jnp.where(inside, slope / h, jnp.nan)
@@ -109,7 +109,7 @@ def _dense(flat: FlatLagrangian, trajectory: Trajectory, matched: int) -> DenseT
     return DenseTrajectory(trajectory.t, derivatives, flat.structure)
 
 
-def _hermite(x, h, left, right):
+def hermite(x, h, left, right):
     """The displacement from the left point: interpolating it, not the point, keeps the velocity's digits."""
     orders = left.shape[0]
     m = orders - 1
