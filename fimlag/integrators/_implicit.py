@@ -127,6 +127,9 @@ class ImplicitMidpoint(AbstractGauss):
     \frac{\partial L}{\partial v} = p_0 + \frac h2 \frac{\partial L}{\partial q}, \qquad
     p_1 = p_0 + h \frac{\partial L}{\partial q} \qquad \text{at } (t_0 + \tfrac h2,\ q_0 + \tfrac h2 V,\ V)$$
 
+    The symplectic form is kept on Hamiltonian systems: forces and contact actions change it, and a
+    `PhaseSpaceLagrangian` keeps its own where this is constant.
+
     **Arguments:** `max_iterations`: of simplified Newton in one step; beyond them the step has failed.
 
     **Reference:** Hairer, Lubich & Wanner (2006), section I.1.2.
@@ -143,6 +146,9 @@ class ImplicitMidpoint(AbstractGauss):
 
 class GaussLegendre(AbstractGauss):
     r"""Gauss-Legendre collocation, of order 2s with s stages, for any Lagrangian with a regular mass matrix.
+
+    The symplectic form is kept on Hamiltonian systems: forces and contact actions change it, and a
+    `PhaseSpaceLagrangian` keeps its own where this is constant.
 
     **Arguments:** `stages`: the number s; `max_iterations`: of simplified Newton in one step.
 
