@@ -75,8 +75,7 @@ def least_action_path(
     - `t0`, `t1`: the interval (the user's time unit), t1 > t0.
     - `elements`, `degree`: the discretisation; their product is the number of polynomial steps. Several numbers of
       elements are tried in turn, until the error estimate is below eps^0.75 (2e-12 in double precision), or `rtol`;
-      the path is on the last. Batches of more than 32 try two elements before, to eps^0.8 (3e-13), if
-      that divides the last.
+      the path is on the last.
     - `guess`: a first path: a `Path`, a callable of time, or nodes at equal intervals stacked on axis 0. None: the
       chord. Its ends are replaced by `q0` and `q1`.
     - `stationary`: False seeks a minimum; True takes undamped Newton steps to the nearest stationary path.
