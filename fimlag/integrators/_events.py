@@ -106,7 +106,7 @@ def integrate_to_event(
     found, failure = seek_crossings(start, as_field(event), _checked(direction), 1)
     one = _crossings(start, found, failure)
     t, q, v, p, index, s = jax.tree.map(lambda rows: rows[0], (one.t, one.q, one.v, one.p, one.index, one.s))
-    result = _or(failure, ~one.found[0])
+    result = either_failure(failure, first_failure((~one.found[0], RESULTS.no_event)))
     return raise_unless_successful(
         EventSolution(t=t, q=q, v=v, p=p, index=index, result=result, method=start.method, s=s), throw
     )
@@ -197,7 +197,7 @@ def poincare_section(
     start = checked_start(system, q0, v0, t0, t1, steps, method, 0.0)
     found, failure = seek_crossings(start, as_field(section), _checked(direction), count)
     points = _crossings(start, found, failure)
-    result = _or(points.result, ~jnp.all(points.found))
+    result = either_failure(points.result, first_failure((~jnp.all(points.found), RESULTS.no_event)))
     return raise_unless_successful(eqx.tree_at(lambda points: points.result, points, result), throw)
 
 
@@ -205,10 +205,6 @@ def _crossings(start: Start, found: Found, failure: RESULTS) -> Crossings:
     q, v, p = (jax.vmap(start.lagrangian.structure.unflatten)(each) for each in (found.q, found.v, found.p))
     rows = {"t": found.t, "q": q, "v": v, "p": p, "s": found.s}
     return Crossings(**rows, found=found.found, index=found.index, result=failure, method=start.method)
-
-
-def _or(failure: RESULTS, missing) -> RESULTS:
-    return either_failure(failure, first_failure((missing, RESULTS.no_event)))
 
 
 def _checked(direction: int) -> int:

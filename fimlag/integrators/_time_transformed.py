@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from fimlag._results import RESULTS, first_failure
+from fimlag._results import RESULTS, either_failure, first_failure
 from fimlag._types import as_field
 from fimlag.integrators._choice import refuse_unless_separable
 from fimlag.integrators._explicit import StormerVerlet
@@ -178,9 +178,7 @@ class ReversibleAdaptive(AbstractTimeTransformed):
         p = equations.mass * v if equations.mass.ndim == 1 else equations.mass @ v
         p = p if equations.offset is None else p + equations.offset
         sound = jnp.isfinite(self._log_density(equations, t, q, p))
-        return equations, RESULTS.where(
-            result == RESULTS.successful, first_failure((~sound, RESULTS.time_stopped)), result
-        )
+        return equations, either_failure(result, first_failure((~sound, RESULTS.time_stopped)))
 
     def memory(self, equations, t, q, p, v, s):
         inner = self.method.memory(equations, t, q, p, v, s)
