@@ -10,6 +10,7 @@ from fimlag._charts import (
     ShapeMeanChart as ShapeMeanChart,
     SimplexChart as SimplexChart,
 )
+from fimlag._fast_cpu import enable_fast_cpu as enable_fast_cpu
 from fimlag._results import RESULTS as RESULTS
 from fimlag.information import (
     AbstractCriterion as AbstractCriterion,
