@@ -47,7 +47,7 @@ def enable_fast_cpu() -> None:
 
 def _devices_in_use() -> bool:
     """Whether jax has started its backends: from then on it refuses another number of CPU devices."""
-    number = jax.config.read("jax_num_cpu_devices")
+    number = jax.config.jax_num_cpu_devices  # pyright: ignore[reportAttributeAccessIssue]
     try:
         jax.config.update("jax_num_cpu_devices", 2 if number == 1 else 1)
     except RuntimeError:
