@@ -1,0 +1,75 @@
+"""Many trajectories side by side: a step of scalars, applied to blocks of lanes."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, ArrayLike, Int, PyTree
+
+ScalarStep = Callable[[Int[Array, ""], Any, Any], Any]
+"""`step(number, carry, constants) -> carry`: one step of one trajectory, all of its arrays of shape ()."""
+
+_LEAF = 2**13  # bytes of a leaf of the carry in a block: the price of a loop's turn is spread over enough lanes
+_CARRY = 2**18  # bytes of a whole carry: with the next one and what lies between, it stays in a core's own cache
+
+
+def lane_loop(
+    body: ScalarStep,
+    first: int | Int[Array, ""],
+    carry: PyTree[Array],
+    constants: PyTree[ArrayLike],
+    steps: int | Int[Array, ""],
+    block: int | None = None,
+) -> PyTree[Array]:
+    """The carries of many trajectories after some steps, block after block of lanes.
+
+    A block makes all its steps before the next one begins, so that its carry stays in the cache.
+
+    **Arguments:** `body`: one step of one trajectory; `first`: the number of the first step; `carry`: arrays with
+    the lanes as leading axis; `constants`: what no step changes, numbers of shape () that all lanes share or arrays
+    with the lanes as leading axis; `steps`: how many; `block`: the most lanes of a block, None for as many as suit
+    a CPU's caches.
+
+    **Returns:** the carry after the steps.
+    """
+    lanes = jax.tree.leaves(carry)[0].shape[0]
+    count, size = _blocks(lanes, lanes_in_cache(carry) if block is None else block)
+    march = _march(body, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32))
+    if count == 1:
+        return march(carry, constants)
+    own, shared = eqx.partition(constants, jnp.ndim)
+    begin = jax.tree.map(lambda leaf: _split(leaf, count, size), (carry, own))
+    end = lax.map(lambda state: march(state[0], eqx.combine(state[1], shared)), begin)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:lanes], end)
+
+
+def lanes_in_cache(carry: PyTree[Array]) -> int:
+    """How many lanes of a carry suit a CPU's caches."""
+    sizes = [leaf.dtype.itemsize * math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(carry)]
+    return max(1, min(_LEAF // max(sizes), _CARRY // sum(sizes)))
+
+
+def _blocks(lanes, block):
+    """`(count, size)` of the fewest blocks, as equal as can be."""
+    count = max(1, math.ceil(lanes / block))
+    return count, math.ceil(lanes / count)
+
+
+def _march(body, first, steps):
+    def march(carry, constants):
+        axes = jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, constants)
+        step = jax.vmap(body, (None, 0, axes))
+        return lax.fori_loop(first, first + steps, lambda number, carry: step(number, carry, constants), carry)
+
+    return march
+
+
+def _split(leaf, count, size):
+    """Blocks of lanes; the last lane fills up the last block, for no number made up is sure to be harmless."""
+    missing = count * size - leaf.shape[0]
+    filling = jnp.broadcast_to(leaf[-1:], (missing, *leaf.shape[1:]))
+    return jnp.concatenate([leaf, filling]).reshape(count, size, *leaf.shape[1:])
