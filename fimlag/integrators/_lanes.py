@@ -13,8 +13,9 @@ from jaxtyping import Array, ArrayLike, Int, PyTree
 ScalarStep = Callable[[Int[Array, ""], Any, Any], Any]
 """`step(number, carry, constants) -> carry`: one step of one trajectory, all of its arrays of shape ()."""
 
-_LEAF = 2**13  # bytes of a leaf of the carry in a block: the price of a loop's turn is spread over enough lanes
+_LEAF = 8000  # bytes of a leaf of the carry in a block: the price of a loop's turn is spread over enough lanes
 _CARRY = 2**18  # bytes of a whole carry: with the next one and what lies between, it stays in a core's own cache
+_EVEN, _ODD = 256, 8  # lanes: leaves at distances of powers of two share few places in a cache
 
 
 def lane_loop(
@@ -31,15 +32,15 @@ def lane_loop(
 
     **Arguments:** `body`: one step of one trajectory; `first`: the number of the first step; `carry`: arrays with
     the lanes as leading axis; `constants`: what no step changes, numbers of shape () that all lanes share or arrays
-    with the lanes as leading axis; `steps`: how many; `block`: the most lanes of a block, None for as many as suit
-    a CPU's caches.
+    with the lanes as leading axis; `steps`: how many; `block`: the lanes of a block at most, up to a few, None for as
+    many as suit a CPU's caches.
 
     **Returns:** the carry after the steps.
     """
     lanes = jax.tree.leaves(carry)[0].shape[0]
     count, size = _blocks(lanes, lanes_in_cache(carry) if block is None else block)
     march = _march(body, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32))
-    if count == 1:
+    if (count, size) == (1, lanes):
         return march(carry, constants)
     own, shared = eqx.partition(constants, jnp.ndim)
     begin = jax.tree.map(lambda leaf: _split(leaf, count, size), (carry, own))
@@ -55,8 +56,9 @@ def lanes_in_cache(carry: PyTree[Array]) -> int:
 
 def _blocks(lanes, block):
     """`(count, size)` of the fewest blocks, as equal as can be."""
-    count = max(1, math.ceil(lanes / block))
-    return count, math.ceil(lanes / count)
+    size = math.ceil(lanes / max(1, math.ceil(lanes / block)))
+    size += _ODD if lanes and size % _EVEN == 0 else 0
+    return math.ceil(lanes / max(1, size)), size
 
 
 def _march(body, first, steps):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fimlag.integrators._lanes import lane_loop, lanes_in_cache
+from fimlag.integrators._lanes import _blocks, lane_loop, lanes_in_cache
 
 STEPS = 20
 
@@ -82,8 +82,8 @@ def test_a_block_is_smaller_where_its_carry_is_larger():
     def lanes(count, dtype, *axes):
         return lanes_in_cache(tuple(jnp.zeros((3, *axes), dtype) for _ in range(count)))
 
-    assert lanes(4, "float64") == lanes(10, "float64") == 1024
-    assert lanes(4, "float32") == 2048
+    assert lanes(4, "float64") == lanes(10, "float64") == 1000
+    assert lanes(4, "float32") == 2000
     assert lanes(64, "float64") == 512
     assert lanes(1, "float64", 100, 100) == 1
 
@@ -93,5 +93,14 @@ def test_a_short_ensemble_is_one_block_without_a_loop_over_blocks():
         carry = jax.tree.map(jnp.asarray, starts(lanes, "float64"))
         return str(jax.make_jaxpr(lambda c: lane_loop(leapfrog, 0, c, (0.1,), jnp.int32(STEPS)))(carry)).count("scan[")
 
-    assert loops(1024) == 0
-    assert loops(1025) == 1
+    assert loops(1000) == 0
+    assert loops(1001) == 1
+
+
+@pytest.mark.parametrize("block", [1, 4, 1000, 1024])
+def test_blocks_hold_every_lane_and_are_nowhere_powers_of_two_apart(block):
+    for lanes in (*range(1, 40), 256, 512, 1000, 1024, 10_000, 10_240, 2**20):
+        count, size = _blocks(lanes, block)
+        assert (count - 1) * size < lanes <= count * size
+        assert size <= block + 8
+        assert size % 256 != 0
