@@ -7,17 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 _SHORTEST = 0.02  # seconds that one measurement must last, so that the clock and the call do not count
 
 
 class Contender(NamedTuple):
-    """One way to the answer: its name, the call that is timed, its errors in words, and the seconds to compile."""
+    """One way to the answer: its name, the call that is timed, its errors in words, the seconds to compile, and the
+    ratio that it is to reach."""
 
     name: str
     run: Callable[[], object]
     accuracy: str = ""
     compile_seconds: float | None = None
+    aim: float | None = None
 
 
 def options(description: str) -> argparse.Namespace:
@@ -50,8 +53,11 @@ def temporary_bytes(executable) -> int:
     return executable.memory_analysis().temp_size_in_bytes
 
 
-def compare(title: str, contenders: Sequence[Contender], rounds: int) -> None:
-    """Time the contenders in turn, round after round, and print their times as ratios to the first."""
+def compare(title: str, contenders: Sequence[Contender], rounds: int) -> dict[str, float]:
+    """Time the contenders in turn, round after round, and print their times as ratios to the first.
+
+    **Returns:** the median seconds of each.
+    """
     calls = [_calls_needed(contender.run) for contender in contenders]
     times: list[list[float]] = [[] for _ in contenders]
     for number in range(rounds):
@@ -63,8 +69,18 @@ def compare(title: str, contenders: Sequence[Contender], rounds: int) -> None:
     for contender, own in zip(contenders, times, strict=True):
         ratios = [mine / first for mine, first in zip(own, times[0], strict=True)]
         row = f"  {contender.name:<{width}}{_duration(statistics.median(own)):>9}  ratio {_with_quartiles(ratios)}"
-        print(f"{row}  {contender.accuracy}".rstrip())
+        aim = f"  aim {contender.aim:g}" if contender.aim is not None else ""
+        print(f"{row}{aim}  {contender.accuracy}".rstrip())
     _print_compile_times(contenders, width)
+    return {contender.name: statistics.median(own) for contender, own in zip(contenders, times, strict=True)}
+
+
+def agreement(end, first, most: float) -> str:
+    """How far an end is from that of the first row, in words; a `ValueError` where it is another motion's."""
+    apart = float(np.max(np.abs(np.asarray(end) - np.asarray(first))))
+    if not apart <= most:
+        raise ValueError(f"The ends differ by {apart:.1e}, but round-off explains no more than {most:.0e}.")
+    return f"off the first by {apart:.0e}"
 
 
 def print_ratio(name: str, ours: float, rival: float, unit: str) -> None:

@@ -1,120 +1,41 @@
-"""What does a step of leapfrog cost through the library, beside diffrax and a loop written by hand?
+"""How much slower than C written by hand is a motion of a plain Lagrangian?
 
-The Kepler orbit of eccentricity 0.6, started at the perihelion, at three step sizes, and an ensemble of orbits of
-many eccentricities by vmap. The state is saved once an orbit. Every way is handed the same potential and takes its
-gradient by automatic differentiation. Errors: of the last point against Kepler's equation, and the largest relative
-error of the energy at a save. diffrax's method is the symplectic Euler method, of order 1: it kicks by a whole step
-where leapfrog kicks by two halves, one force a step in either.
+On one core, C first and all others as ratios to it: one orbit, an ensemble in lanes, and a Fisher geodesic, each
+beside numba, diffrax and loops written by hand in jax where these can do it; then a race of accuracy against heyoka's
+Taylor series.
 """
 
-from functools import partial
+import pathlib
+import subprocess
+import sys
+import tempfile
 
-import diffrax
+import _ensemble
+import _one_core
+import _one_orbit
 import jax
-import jax.numpy as jnp
-from _timing import Contender, compare, compiled, options, print_setting
-
-import fimlag as fl
-from fimlag.problems import Kepler
-
-ECCENTRICITY = 0.6
-KEPLER = Kepler()
-
-
-def potential(q):
-    return -1 / jnp.sqrt(q @ q)
-
-
-def force(q):
-    return -jax.grad(potential)(q)
-
-
-def through_the_library(q, v, method, orbits, steps):
-    lagrangian = fl.NaturalLagrangian(fl.EuclideanMetric(1.0), potential)
-    end = 2 * jnp.pi * orbits
-    flow = fl.integrate(lagrangian, q, v, t1=end, steps=orbits * steps, save_every=steps, method=method, throw=False)
-    return flow.q[1:], flow.v[1:]
-
-
-def by_hand(q, v, orbits, steps):
-    h = 2 * jnp.pi / steps
-
-    def step(state, _):
-        q, v, pull = state
-        v = v + h / 2 * pull
-        q = q + h * v
-        pull = force(q)
-        return (q, v + h / 2 * pull, pull), None
-
-    def orbit(state, _):
-        state, _ = jax.lax.scan(step, state, length=steps)
-        return state, state[:2]
-
-    return jax.lax.scan(orbit, (q, v, force(q)), length=orbits)[1]
-
-
-def through_diffrax(q, v, orbits, steps):
-    terms = diffrax.ODETerm(lambda t, v, args: v), diffrax.ODETerm(lambda t, q, args: force(q))
-    end = 2 * jnp.pi * orbits
-    # Saved by the number of steps: saving by time interpolates at every step, at thirty times the price here. Time is
-    # a sum of steps, whose round-off may leave one short step at the end.
-    solution = diffrax.diffeqsolve(
-        terms,
-        diffrax.SemiImplicitEuler(),
-        0.0,
-        end,
-        end / (orbits * steps),
-        (q, v),
-        saveat=diffrax.SaveAt(steps=steps),
-        max_steps=orbits * steps + 1,
-    )
-    return solution.ys
-
-
-def accuracy(run, eccentricities, orbits) -> str:
-    q, v = run()
-    last = jax.vmap(KEPLER.solution, (None, 0))(2 * jnp.pi * orbits, eccentricities)
-    q, v = (x.reshape(len(eccentricities), orbits, 2) for x in (q, v))
-    energy = jnp.sum(v**2, axis=-1) / 2 - 1 / jnp.linalg.norm(q, axis=-1)
-    # Half the major axis is 1, so the energy is -1/2.
-    return f"errors {jnp.max(jnp.abs(q[:, -1] - last)):.0e}, energy {jnp.max(jnp.abs(2 * energy + 1)):.0e}"
-
-
-def measure(title, ways, start, eccentricities, orbits, rounds):
-    contenders = []
-    for name, function in ways.items():
-        executable, seconds = compiled(function, *start)
-        run = partial(executable, *start)
-        contenders.append(Contender(name, run, accuracy(run, eccentricities, orbits), seconds))
-    compare(title, contenders, rounds)
+from _c import c_loops
+from _optional import optional
+from _timing import options, print_setting
 
 
 def main():
     quick = options(__doc__).quick
     jax.config.update("jax_enable_x64", True)
     print_setting(__doc__.splitlines()[0], float)
-    orbits, sizes, members, rounds = (3, (100,), 8, 2) if quick else (100, (250, 1000, 4000), 1000, 9)
-    for steps in sizes:
-        ways = {
-            "fimlag StormerVerlet": partial(through_the_library, method=fl.StormerVerlet()),
-            "scan by hand": by_hand,
-            "diffrax SemiImplicitEuler": through_diffrax,
-            "fimlag Yoshida4, 3 forces a step": partial(through_the_library, method=fl.Yoshida4()),
-        }
-        ways = {name: partial(way, orbits=orbits, steps=steps) for name, way in ways.items()}
-        eccentricity = jnp.array([ECCENTRICITY])
-        measure(f"{orbits} orbits of {steps} steps", ways, KEPLER.start(ECCENTRICITY), eccentricity, orbits, rounds)
+    _one_core.print_cores()
+    with tempfile.TemporaryDirectory() as folder:
+        loops, numba_loops = c_loops(folder), optional("numba", "_numba_loops")
+        _one_orbit.measure(loops, numba_loops, quick)
+        _ensemble.measure(loops, numba_loops, quick)
+        in_a_new_process("_ensemble.py")
 
-    eccentricities = jnp.linspace(0.0, 0.8, members)
-    few, steps = (3, 100) if quick else (5, 1000)
-    ways = {
-        "fimlag StormerVerlet": partial(through_the_library, method=fl.StormerVerlet()),
-        "scan by hand": by_hand,
-        "diffrax SemiImplicitEuler": through_diffrax,
-    }
-    ways = {name: jax.vmap(partial(way, orbits=few, steps=steps)) for name, way in ways.items()}
-    start = jax.vmap(KEPLER.start)(eccentricities)
-    measure(f"{members} trajectories, {few} orbits of {steps} steps", ways, start, eccentricities, few, rounds)
+
+def in_a_new_process(script: str) -> None:
+    """Run a script beside this one with the same options, its output among this one's."""
+    sys.stdout.flush()
+    path = pathlib.Path(__file__).with_name(script)
+    subprocess.run([sys.executable, str(path), *sys.argv[1:]], check=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+/* Loops as one writes them by hand: state in place, scalars in registers, one force a drift. */
+
+#include <float.h>
+#include <math.h>
+
+#define LANES 256 /* trajectories side by side: their state stays in the first cache */
+
+static inline void gravity(double x, double y, double *fx, double *fy) {
+    double r2 = x * x + y * y;
+    double pull = -1 / (r2 * sqrt(r2));
+    *fx = pull * x;
+    *fy = pull * y;
+}
+
+void kepler_leapfrog(double *state, double h, long steps) {
+    double x = state[0], y = state[1], u = state[2], v = state[3], fx, fy;
+    gravity(x, y, &fx, &fy);
+    for (long n = 0; n < steps; n++) {
+        u += h / 2 * fx;
+        v += h / 2 * fy;
+        x += h * u;
+        y += h * v;
+        gravity(x, y, &fx, &fy);
+        u += h / 2 * fx;
+        v += h / 2 * fy;
+    }
+    state[0] = x, state[1] = y, state[2] = u, state[3] = v;
+}
+
+/* A kick, then drifts and kicks in turn; shares of the step in `drifts` and, one more, in `kicks`. */
+void kepler_splitting(double *state, const double *drifts, const double *kicks, long stages, double h, long steps) {
+    double x = state[0], y = state[1], u = state[2], v = state[3], fx, fy;
+    gravity(x, y, &fx, &fy);
+    for (long n = 0; n < steps; n++) {
+        u += h * kicks[0] * fx;
+        v += h * kicks[0] * fy;
+        for (long i = 0; i < stages; i++) {
+            x += h * drifts[i] * u;
+            y += h * drifts[i] * v;
+            gravity(x, y, &fx, &fy);
+            u += h * kicks[i + 1] * fx;
+            v += h * kicks[i + 1] * fy;
+        }
+    }
+    state[0] = x, state[1] = y, state[2] = u, state[3] = v;
+}
+
+typedef struct {
+    double x, y, u, v, fx, fy;
+} Body;
+
+static inline Body henon_heiles_start(double x, double y, double u, double v) {
+    return (Body){x, y, u, v, -x - 2 * x * y, -y - x * x + y * y};
+}
+
+static inline Body henon_heiles_step(Body b, double h) {
+    b.u += h / 2 * b.fx;
+    b.v += h / 2 * b.fy;
+    b.x += h * b.u;
+    b.y += h * b.v;
+    Body end = henon_heiles_start(b.x, b.y, b.u, b.v);
+    end.u += h / 2 * end.fx;
+    end.v += h / 2 * end.fy;
+    return end;
+}
+
+/* State: all x, all y, all u, all v. */
+void henon_heiles_one_by_one(double *state, long number, double h, long steps) {
+    double *x = state, *y = x + number, *u = y + number, *v = u + number;
+    for (long i = 0; i < number; i++) {
+        Body b = henon_heiles_start(x[i], y[i], u[i], v[i]);
+        for (long n = 0; n < steps; n++) b = henon_heiles_step(b, h);
+        x[i] = b.x, y[i] = b.y, u[i] = b.u, v[i] = b.v;
+    }
+}
+
+void henon_heiles_in_lanes(double *state, long number, double h, long steps) {
+    double x[LANES], y[LANES], u[LANES], v[LANES], fx[LANES], fy[LANES];
+    for (long first = 0; first < number; first += LANES) {
+        double *at = state + first;
+        long lanes = number - first < LANES ? number - first : LANES;
+        for (long i = 0; i < lanes; i++) {
+            Body b = henon_heiles_start(at[i], at[number + i], at[2 * number + i], at[3 * number + i]);
+            x[i] = b.x, y[i] = b.y, u[i] = b.u, v[i] = b.v, fx[i] = b.fx, fy[i] = b.fy;
+        }
+        for (long n = 0; n < steps; n++)
+            for (long i = 0; i < lanes; i++) {
+                Body b = henon_heiles_step((Body){x[i], y[i], u[i], v[i], fx[i], fy[i]}, h);
+                x[i] = b.x, y[i] = b.y, u[i] = b.u, v[i] = b.v, fx[i] = b.fx, fy[i] = b.fy;
+            }
+        for (long i = 0; i < lanes; i++)
+            at[i] = x[i], at[number + i] = y[i], at[2 * number + i] = u[i], at[3 * number + i] = v[i];
+    }
+}
+
+/* A metric of two coordinates: its entries 11, 12, 22, and their derivatives by each coordinate. */
+typedef struct {
+    double g[3], slope[2][3];
+} Metric;
+
+/* Nodes in units of the scale, and their weights; none for the metric in closed form. */
+typedef struct {
+    const double *unit, *weight;
+    long nodes;
+} Rule;
+
+static inline Metric normal_closed(const double *q) {
+    double less = 1 / (q[1] * q[1]), fall = -2 * less / q[1];
+    return (Metric){{less, 0, 2 * less}, {{0, 0, 0}, {fall, 0, 2 * fall}}};
+}
+
+/* E[s s^T] of the scores s and its derivatives E[d(s s^T)] + E[s s^T s], at the outcomes mu + sigma u. */
+static inline Metric normal_by_quadrature(const double *q, Rule rule) {
+    Metric m = {0};
+    double sigma = q[1], normalise = log(sigma) + log(2 * M_PI) / 2;
+    for (long k = 0; k < rule.nodes; k++) {
+        double x = q[0] + sigma * rule.unit[k], z = (x - q[0]) / sigma;
+        double w = sigma * rule.weight[k] * exp(-z * z / 2 - normalise);
+        double a = z / sigma, b = (z * z - 1) / sigma; /* the scores */
+        double aa = -1 / (sigma * sigma), ab = -2 * a / sigma, bb = (1 - 3 * z * z) / (sigma * sigma);
+        m.g[0] += w * a * a, m.g[1] += w * a * b, m.g[2] += w * b * b;
+        m.slope[0][0] += w * (2 * a * aa + a * a * a);
+        m.slope[0][1] += w * (aa * b + a * ab + a * b * a);
+        m.slope[0][2] += w * (2 * b * ab + b * b * a);
+        m.slope[1][0] += w * (2 * a * ab + a * a * b);
+        m.slope[1][1] += w * (ab * b + a * bb + a * b * b);
+        m.slope[1][2] += w * (2 * b * bb + b * b * b);
+    }
+    return m;
+}
+
+static inline Metric normal(const double *q, Rule rule) {
+    return rule.nodes ? normal_by_quadrature(q, rule) : normal_closed(q);
+}
+
+static inline double pull(const double *slope, const double *v) {
+    return (slope[0] * v[0] * v[0] + 2 * slope[1] * v[0] * v[1] + slope[2] * v[1] * v[1]) / 2;
+}
+
+/* Adds a share h of Hamilton's equations at (q, p) to two other points. */
+static inline void flow(Rule rule, const double *q, const double *p, double h, double *x, double *y) {
+    Metric m = normal(q, rule);
+    double ratio = m.g[1] / m.g[0], rest = m.g[2] - ratio * m.g[1], v[2];
+    v[1] = (p[1] - ratio * p[0]) / rest;
+    v[0] = p[0] / m.g[0] - ratio * v[1];
+    for (int i = 0; i < 2; i++) x[i] += h * v[i], y[i] += h * pull(m.slope[i], v);
+}
+
+/* State: q, p. Tao's method on two copies of it. */
+void normal_tao(double *state, const double *unit, const double *weight, long nodes, double frequency, double h,
+                long steps) {
+    Rule rule = {unit, weight, nodes};
+    double q[2] = {state[0], state[1]}, p[2] = {state[2], state[3]}, x[2] = {q[0], q[1]}, y[2] = {p[0], p[1]};
+    double s = sin(frequency * h), less = -s * s, sine = sin(2 * frequency * h) / 2;
+    for (long n = 0; n < steps; n++) {
+        flow(rule, q, y, h / 2, x, p);
+        flow(rule, x, p, h / 2, q, y);
+        for (int i = 0; i < 2; i++) {
+            double gap_q = q[i] - x[i], gap_p = p[i] - y[i];
+            double move_q = less * gap_q + sine * gap_p, move_p = less * gap_p - sine * gap_q;
+            q[i] += move_q, x[i] -= move_q, p[i] += move_p, y[i] -= move_p;
+        }
+        flow(rule, x, p, h / 2, q, y);
+        flow(rule, q, y, h / 2, x, p);
+    }
+    state[0] = q[0], state[1] = q[1], state[2] = p[0], state[3] = p[1];
+}
+
+static inline void solve(const double *g, const double *b, double *x) {
+    double ratio = g[1] / g[0];
+    x[1] = (b[1] - ratio * b[0]) / (g[2] - ratio * g[1]);
+    x[0] = b[0] / g[0] - ratio * x[1];
+}
+
+/* State: q, p. The implicit midpoint rule, by Newton's method with one mass matrix a step, until the updates are
+   round-off or shrink no more there. */
+void normal_midpoint(double *state, const double *unit, const double *weight, long nodes, double h, long steps) {
+    Rule rule = {unit, weight, nodes};
+    double q[2] = {state[0], state[1]}, p[2] = {state[2], state[3]}, v[2], third = cbrt(DBL_EPSILON);
+    solve(normal(q, rule).g, p, v);
+    for (long n = 0; n < steps; n++) {
+        double middle[2] = {q[0] + h / 2 * v[0], q[1] + h / 2 * v[1]}, change[2], previous = INFINITY;
+        Metric mass = normal(middle, rule);
+        for (int count = 0; count < 64; count++) {
+            Metric m = normal(middle, rule);
+            double left[2] = {m.g[0] * v[0] + m.g[1] * v[1], m.g[1] * v[0] + m.g[2] * v[1]}, defect[2], update[2];
+            double size = 0;
+            for (int i = 0; i < 2; i++) defect[i] = left[i] - p[i] - h / 2 * pull(m.slope[i], v);
+            solve(mass.g, defect, update);
+            for (int i = 0; i < 2; i++) {
+                double scale = (fabs(p[i]) + fabs(left[i])) / mass.g[2 * i] + fabs(v[i]) + 4 * fabs(q[i]) * third / h;
+                size = fmax(size, fabs(update[i]) / scale);
+                v[i] -= update[i], middle[i] = q[i] + h / 2 * v[i];
+            }
+            int slowed = size >= previous || size * size <= DBL_EPSILON * previous;
+            if (size <= DBL_EPSILON || (count && size <= third * third && slowed)) break;
+            previous = size;
+        }
+        Metric m = normal(middle, rule);
+        for (int i = 0; i < 2; i++) change[i] = h * pull(m.slope[i], v);
+        for (int i = 0; i < 2; i++) q[i] += h * v[i], p[i] += change[i];
+    }
+    state[0] = q[0], state[1] = q[1], state[2] = p[0], state[3] = p[1];
+}
