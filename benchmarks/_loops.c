@@ -93,31 +93,26 @@ void henon_heiles_in_lanes(double *state, long number, double h, long steps) {
     }
 }
 
-/* A metric of two coordinates: its entries 11, 12, 22, and their derivatives by each coordinate. */
+/* The Fisher metric of the normal family in (mu, sigma), and its derivatives by each: entries 11, 12, 22. */
 typedef struct {
     double g[3], slope[2][3];
 } Metric;
 
-/* Nodes in units of the scale, and their weights; none for the metric in closed form. */
+/* A rule's nodes in units of the scale, and their weights; no nodes stand for the metric in closed form. */
 typedef struct {
     const double *unit, *weight;
     long nodes;
 } Rule;
 
-static inline Metric normal_closed(const double *q) {
-    double less = 1 / (q[1] * q[1]), fall = -2 * less / q[1];
-    return (Metric){{less, 0, 2 * less}, {{0, 0, 0}, {fall, 0, 2 * fall}}};
-}
-
 /* E[s s^T] of the scores s and its derivatives E[d(s s^T)] + E[s s^T s], at the outcomes mu + sigma u. */
-static inline Metric normal_by_quadrature(const double *q, Rule rule) {
+static inline Metric by_quadrature(const double *q, Rule rule) {
     Metric m = {0};
-    double sigma = q[1], normalise = log(sigma) + log(2 * M_PI) / 2;
+    double sigma = q[1], r = 1 / sigma, normalise = log(sigma) + log(2 * M_PI) / 2;
     for (long k = 0; k < rule.nodes; k++) {
-        double x = q[0] + sigma * rule.unit[k], z = (x - q[0]) / sigma;
+        double x = q[0] + sigma * rule.unit[k], z = (x - q[0]) * r;
         double w = sigma * rule.weight[k] * exp(-z * z / 2 - normalise);
-        double a = z / sigma, b = (z * z - 1) / sigma; /* the scores */
-        double aa = -1 / (sigma * sigma), ab = -2 * a / sigma, bb = (1 - 3 * z * z) / (sigma * sigma);
+        double a = z * r, b = (z * z - 1) * r; /* the scores */
+        double aa = -r * r, ab = -2 * a * r, bb = (1 - 3 * z * z) * r * r;
         m.g[0] += w * a * a, m.g[1] += w * a * b, m.g[2] += w * b * b;
         m.slope[0][0] += w * (2 * a * aa + a * a * a);
         m.slope[0][1] += w * (aa * b + a * ab + a * b * a);
@@ -129,76 +124,116 @@ static inline Metric normal_by_quadrature(const double *q, Rule rule) {
     return m;
 }
 
-static inline Metric normal(const double *q, Rule rule) {
-    return rule.nodes ? normal_by_quadrature(q, rule) : normal_closed(q);
-}
-
-static inline double pull(const double *slope, const double *v) {
-    return (slope[0] * v[0] * v[0] + 2 * slope[1] * v[0] * v[1] + slope[2] * v[1] * v[1]) / 2;
-}
-
-/* Adds a share h of Hamilton's equations at (q, p) to two other points. */
-static inline void flow(Rule rule, const double *q, const double *p, double h, double *x, double *y) {
-    Metric m = normal(q, rule);
-    double ratio = m.g[1] / m.g[0], rest = m.g[2] - ratio * m.g[1], v[2];
-    v[1] = (p[1] - ratio * p[0]) / rest;
-    v[0] = p[0] / m.g[0] - ratio * v[1];
-    for (int i = 0; i < 2; i++) x[i] += h * v[i], y[i] += h * pull(m.slope[i], v);
-}
-
-/* State: q, p. Tao's method on two copies of it. */
-void normal_tao(double *state, const double *unit, const double *weight, long nodes, double frequency, double h,
-                long steps) {
-    Rule rule = {unit, weight, nodes};
-    double q[2] = {state[0], state[1]}, p[2] = {state[2], state[3]}, x[2] = {q[0], q[1]}, y[2] = {p[0], p[1]};
-    double s = sin(frequency * h), less = -s * s, sine = sin(2 * frequency * h) / 2;
-    for (long n = 0; n < steps; n++) {
-        flow(rule, q, y, h / 2, x, p);
-        flow(rule, x, p, h / 2, q, y);
-        for (int i = 0; i < 2; i++) {
-            double gap_q = q[i] - x[i], gap_p = p[i] - y[i];
-            double move_q = less * gap_q + sine * gap_p, move_p = less * gap_p - sine * gap_q;
-            q[i] += move_q, x[i] -= move_q, p[i] += move_p, y[i] -= move_p;
-        }
-        flow(rule, x, p, h / 2, q, y);
-        flow(rule, q, y, h / 2, x, p);
-    }
-    state[0] = q[0], state[1] = q[1], state[2] = p[0], state[3] = p[1];
-}
-
 static inline void solve(const double *g, const double *b, double *x) {
     double ratio = g[1] / g[0];
     x[1] = (b[1] - ratio * b[0]) / (g[2] - ratio * g[1]);
     x[0] = b[0] / g[0] - ratio * x[1];
 }
 
-/* State: q, p. The implicit midpoint rule, by Newton's method with one mass matrix a step, until the updates are
-   round-off or shrink no more there. */
-void normal_midpoint(double *state, const double *unit, const double *weight, long nodes, double h, long steps) {
-    Rule rule = {unit, weight, nodes};
-    double q[2] = {state[0], state[1]}, p[2] = {state[2], state[3]}, v[2], third = cbrt(DBL_EPSILON);
-    solve(normal(q, rule).g, p, v);
+static inline double pull(const double *slope, const double *v) {
+    return (slope[0] * v[0] * v[0] + 2 * slope[1] * v[0] * v[1] + slope[2] * v[1] * v[1]) / 2;
+}
+
+/* The velocity of a momentum. */
+static inline void velocity(Rule rule, const double *q, const double *p, double *v) {
+    if (rule.nodes)
+        solve(by_quadrature(q, rule).g, p, v);
+    else
+        v[0] = q[1] * q[1] * p[0], v[1] = q[1] * q[1] / 2 * p[1];
+}
+
+/* The velocity of a momentum, and dL/dq there. */
+static inline void hamilton(Rule rule, const double *q, const double *p, double *v, double *slope) {
+    if (rule.nodes) {
+        Metric m = by_quadrature(q, rule);
+        solve(m.g, p, v);
+        slope[0] = pull(m.slope[0], v), slope[1] = pull(m.slope[1], v);
+    } else {
+        v[0] = q[1] * q[1] * p[0], v[1] = q[1] * q[1] / 2 * p[1];
+        slope[0] = 0, slope[1] = -q[1] * (p[0] * p[0] + p[1] * p[1] / 2);
+    }
+}
+
+/* dL/dv and dL/dq. */
+static inline void sides(Rule rule, const double *q, const double *v, double *momentum, double *slope) {
+    if (rule.nodes) {
+        Metric m = by_quadrature(q, rule);
+        momentum[0] = m.g[0] * v[0] + m.g[1] * v[1], momentum[1] = m.g[1] * v[0] + m.g[2] * v[1];
+        slope[0] = pull(m.slope[0], v), slope[1] = pull(m.slope[1], v);
+    } else {
+        double less = 1 / (q[1] * q[1]);
+        momentum[0] = less * v[0], momentum[1] = 2 * less * v[1];
+        slope[0] = 0, slope[1] = -less / q[1] * (v[0] * v[0] + 2 * v[1] * v[1]);
+    }
+}
+
+/* Adds a share h of Hamilton's equations at (q, p) to another point and momentum. */
+static inline void kick(Rule rule, const double *q, const double *p, double h, double *x, double *y) {
+    double v[2], slope[2];
+    hamilton(rule, q, p, v, slope);
+    for (int i = 0; i < 2; i++) x[i] += h * v[i], y[i] += h * slope[i];
+}
+
+/* State: q, p. Tao's method on two copies of it. */
+static inline void tao(Rule rule, double *state, double frequency, double h, long steps) {
+    double q[2] = {state[0], state[1]}, p[2] = {state[2], state[3]}, x[2] = {q[0], q[1]}, y[2] = {p[0], p[1]};
+    double s = sin(frequency * h), less = -s * s, sine = sin(2 * frequency * h) / 2;
     for (long n = 0; n < steps; n++) {
-        double middle[2] = {q[0] + h / 2 * v[0], q[1] + h / 2 * v[1]}, change[2], previous = INFINITY;
-        Metric mass = normal(middle, rule);
-        for (int count = 0; count < 64; count++) {
-            Metric m = normal(middle, rule);
-            double left[2] = {m.g[0] * v[0] + m.g[1] * v[1], m.g[1] * v[0] + m.g[2] * v[1]}, defect[2], update[2];
-            double size = 0;
-            for (int i = 0; i < 2; i++) defect[i] = left[i] - p[i] - h / 2 * pull(m.slope[i], v);
-            solve(mass.g, defect, update);
-            for (int i = 0; i < 2; i++) {
-                double scale = (fabs(p[i]) + fabs(left[i])) / mass.g[2 * i] + fabs(v[i]) + 4 * fabs(q[i]) * third / h;
-                size = fmax(size, fabs(update[i]) / scale);
-                v[i] -= update[i], middle[i] = q[i] + h / 2 * v[i];
-            }
-            int slowed = size >= previous || size * size <= DBL_EPSILON * previous;
-            if (size <= DBL_EPSILON || (count && size <= third * third && slowed)) break;
-            previous = size;
+        kick(rule, q, y, h / 2, x, p);
+        kick(rule, x, p, h / 2, q, y);
+        for (int i = 0; i < 2; i++) {
+            double gap_q = q[i] - x[i], gap_p = p[i] - y[i];
+            double move_q = less * gap_q + sine * gap_p, move_p = less * gap_p - sine * gap_q;
+            q[i] += move_q, x[i] -= move_q, p[i] += move_p, y[i] -= move_p;
         }
-        Metric m = normal(middle, rule);
-        for (int i = 0; i < 2; i++) change[i] = h * pull(m.slope[i], v);
-        for (int i = 0; i < 2; i++) q[i] += h * v[i], p[i] += change[i];
+        kick(rule, x, p, h / 2, q, y);
+        kick(rule, q, y, h / 2, x, p);
     }
     state[0] = q[0], state[1] = q[1], state[2] = p[0], state[3] = p[1];
+}
+
+/* State: q, p. The implicit midpoint rule in the velocity v of a step, by Newton's method with the mass matrix of its
+   first guess, until the updates are round-off or shrink no more there. */
+static inline void midpoint(Rule rule, double *state, double h, long steps) {
+    double q[2] = {state[0], state[1]}, p[2] = {state[2], state[3]}, v[2], eps = DBL_EPSILON;
+    velocity(rule, q, p, v);
+    for (long n = 0; n < steps; n++) {
+        double middle[2] = {q[0] + h / 2 * v[0], q[1] + h / 2 * v[1]}, guess[2] = {middle[0], middle[1]};
+        double momentum[2], slope[2], previous = INFINITY;
+        Metric mass = rule.nodes ? by_quadrature(guess, rule) : (Metric){0};
+        for (int count = 0; count < 64; count++) {
+            double defect[2], update[2], size = 0;
+            sides(rule, middle, v, momentum, slope);
+            for (int i = 0; i < 2; i++) defect[i] = momentum[i] - p[i] - h / 2 * slope[i];
+            if (rule.nodes)
+                solve(mass.g, defect, update);
+            else
+                velocity(rule, guess, defect, update);
+            for (int i = 0; i < 2; i++) {
+                size = fmax(size, fabs(update[i]) / (fabs(v[i]) + fabs(q[i]) * cbrt(eps) / h));
+                v[i] -= update[i], middle[i] = q[i] + h / 2 * v[i];
+            }
+            int slowed = size >= previous || size * size <= eps * previous;
+            if (size <= eps || (count && size <= cbrt(eps) * cbrt(eps) && slowed)) break;
+            previous = size;
+        }
+        sides(rule, middle, v, momentum, slope);
+        for (int i = 0; i < 2; i++) q[i] += h * v[i], p[i] += h * slope[i];
+    }
+    state[0] = q[0], state[1] = q[1], state[2] = p[0], state[3] = p[1];
+}
+
+void normal_tao(double *state, double frequency, double h, long steps) {
+    tao((Rule){0}, state, frequency, h, steps);
+}
+
+void normal_midpoint(double *state, double h, long steps) { midpoint((Rule){0}, state, h, steps); }
+
+void quadrature_tao(double *state, const double *unit, const double *weight, long nodes, double frequency, double h,
+                    long steps) {
+    tao((Rule){unit, weight, nodes}, state, frequency, h, steps);
+}
+
+void quadrature_midpoint(double *state, const double *unit, const double *weight, long nodes, double h, long steps) {
+    midpoint((Rule){unit, weight, nodes}, state, h, steps);
 }

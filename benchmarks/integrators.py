@@ -1,8 +1,8 @@
 """How much slower than C written by hand is a motion of a plain Lagrangian?
 
-On one core, C first and all others as ratios to it: one orbit, an ensemble in lanes, and a Fisher geodesic, each
-beside numba, diffrax and loops written by hand in jax where these can do it; then a race of accuracy against heyoka's
-Taylor series.
+On one core, C first and the others as ratios to it: one orbit, an ensemble, and a Fisher geodesic, beside numba,
+diffrax and loops by hand in jax where these can do it. Then a race of accuracy against heyoka's Taylor series, the
+gradient of a long orbit beside its forward run, and the wait for the first trajectory of a new process.
 """
 
 import pathlib
@@ -10,9 +10,13 @@ import subprocess
 import sys
 import tempfile
 
+import _cold
 import _ensemble
+import _gradient
+import _normal_geodesic
 import _one_core
 import _one_orbit
+import _race
 import jax
 from _c import c_loops
 from _optional import optional
@@ -28,11 +32,15 @@ def main():
         loops, numba_loops = c_loops(folder), optional("numba", "_numba_loops")
         _one_orbit.measure(loops, numba_loops, quick)
         _ensemble.measure(loops, numba_loops, quick)
-        in_a_new_process("_ensemble.py")
+        with_the_flags("_ensemble.py")
+        _normal_geodesic.measure(loops, quick)
+    _race.measure(optional("heyoka", "heyoka"), quick)
+    _gradient.measure(quick)
+    _cold.measure(quick, _one_core.ENVIRONMENT)
 
 
-def in_a_new_process(script: str) -> None:
-    """Run a script beside this one with the same options, its output among this one's."""
+def with_the_flags(script: str) -> None:
+    """Run a script beside this one in a process that sets XLA's flags first, its output among this one's."""
     sys.stdout.flush()
     path = pathlib.Path(__file__).with_name(script)
     subprocess.run([sys.executable, str(path), *sys.argv[1:]], check=True)

@@ -1,0 +1,58 @@
+"""The gradient of an end state by the initial state, the duration and a constant of nature, through a long orbit."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from _one_orbit import START
+from _timing import Contender, compare, compiled, temporary_bytes
+
+import fimlag as fl
+
+AIM, LARGEST, CLOSEST = 4.0, 1e6, {False: 1e-8, True: 1e-10}
+"""Times the forward run, bytes, and relative distance from forward mode on or off the grid."""
+
+
+def end(given, steps, adjoint):
+    """A mean of the last point's coordinates, from initial point and velocity, duration and gravity."""
+    q, v, duration, gravity = given[:2], given[2:4], given[4], given[5]
+
+    @fl.Separable
+    def kepler(t, q, v):
+        return v @ v / 2 + gravity / jnp.sqrt(q @ q)
+
+    method = fl.StormerVerlet()
+    flow = fl.integrate(
+        kepler, q, v, t1=duration, steps=steps, save_every=steps, method=method, adjoint=adjoint, throw=False
+    )
+    return flow.q[-1] @ jnp.array([0.7, 0.3])
+
+
+def adjoints(steps) -> dict:
+    """The ways back, by name."""
+    ways = {f"CheckpointedAdjoint({round(steps**0.5)})": fl.CheckpointedAdjoint(round(steps**0.5))}
+    if hasattr(fl, "ReversibleAdjoint"):
+        ways["ReversibleAdjoint()"] = fl.ReversibleAdjoint()
+        ways["ReversibleAdjoint(exact=True)"] = fl.ReversibleAdjoint(exact=True)
+    return ways
+
+
+def measure(quick):
+    steps, rounds = (10_000, 2) if quick else (1_000_000, 5)
+    given = jnp.asarray([*START, 2 * np.pi * steps / 1000, 1.0])
+    forward, seconds = compiled(partial(end, steps=steps, adjoint=fl.DirectAdjoint()), given)
+    truth = jax.jit(jax.jacfwd(partial(end, steps=steps, adjoint=fl.DirectAdjoint())))(given)
+    contenders = [Contender("forward run", partial(forward, given), compile_seconds=seconds)]
+    for name, adjoint in adjoints(steps).items():
+        executable, seconds = compiled(jax.grad(partial(end, steps=steps, adjoint=adjoint)), given)
+        run = partial(executable, given)
+        contenders.append(Contender(name, run, words(run(), truth, executable, adjoint), seconds, AIM))
+    compare(f"gradient through {steps} steps of leapfrog", contenders, rounds)
+
+
+def words(gradient, truth, executable, adjoint) -> str:
+    relative = float(jnp.max(jnp.abs(gradient - truth)) / jnp.max(jnp.abs(truth)))
+    closest = CLOSEST[getattr(adjoint, "exact", False)]
+    size = temporary_bytes(executable)
+    return f"relative error {relative:.0e} (aim {closest:.0e}), temporaries {size / 1e6:.3g} MB (aim {LARGEST / 1e6:g})"
