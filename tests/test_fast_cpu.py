@@ -9,7 +9,8 @@ import pytest
 
 import fimlag as fl
 
-BOTH = ["xla_cpu_small_while_loop_byte_threshold=1000000000", "xla_cpu_use_multi_output_fusion"]
+LOOP, FUSION = "xla_cpu_small_while_loop_byte_threshold=1000000000", "xla_cpu_use_multi_output_fusion"
+WIDTH = "--xla_cpu_prefer_vector_width=512"
 COMPILE = "jax.jit(lambda x: x + 1)(1.0)"
 
 
@@ -22,18 +23,20 @@ def in_a_new_process(script, **environment):
 
 
 def options_seen_by_xla(folder):
-    """The extra options in XLA's own record of a compilation."""
+    """`(extra options, width of vectors)` in XLA's own record of a compilation."""
     record = next(folder.glob("*debug_options")).read_text()
-    entries = re.findall(r'xla_backend_extra_options: \{\s*key: "(\w+)"\s*value: "(\w*)"', record)
-    return dict(entries)
+    extra = re.findall(r'xla_backend_extra_options: \{\s*key: "(\w+)"\s*value: "(\w*)"', record)
+    return dict(extra), re.findall(r"^xla_cpu_prefer_vector_width: (\d+)", record, re.MULTILINE)
 
 
 def test_xla_receives_the_options_beside_those_of_the_user(tmp_path):
     flags = f"--xla_dump_to={tmp_path} --xla_backend_extra_options=xla_cpu_optimize_for_size"
     printed = in_a_new_process(f"fl.enable_fast_cpu(); fl.enable_fast_cpu()\n{COMPILE}", XLA_FLAGS=flags)
     assert "UserWarning" not in printed
-    expected = {option.partition("=")[0]: option.partition("=")[2] for option in BOTH}
-    assert options_seen_by_xla(tmp_path) == {**expected, "xla_cpu_optimize_for_size": ""}
+    name, _, value = LOOP.partition("=")
+    extra, widths = options_seen_by_xla(tmp_path)
+    assert extra == {name: value, FUSION: "", "xla_cpu_optimize_for_size": ""}
+    assert widths == ["512"]
 
 
 def test_late_call_warns_and_changes_nothing():
@@ -56,7 +59,7 @@ def flags(monkeypatch):
 
 
 def test_options_join_an_empty_environment(flags):
-    assert flags("") == f"--xla_backend_extra_options={','.join(BOTH)}"
+    assert flags("") == f"--xla_backend_extra_options={LOOP},{FUSION} {WIDTH}"
 
 
 def test_second_call_changes_nothing_and_is_silent_after_the_first_computation(flags):
@@ -65,9 +68,11 @@ def test_second_call_changes_nothing_and_is_silent_after_the_first_computation(f
     assert flags(once, in_use=True) == once
 
 
-def test_value_of_the_user_is_kept(flags):
-    given = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=5"
-    assert flags(given) == f"{given} --xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
+def test_values_of_the_user_are_kept(flags):
+    loop = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=5"
+    assert flags(loop) == f"{loop} --xla_backend_extra_options={FUSION} {WIDTH}"
+    width = "--xla_cpu_prefer_vector_width=128"
+    assert flags(width) == f"{width} --xla_backend_extra_options={LOOP},{FUSION}"
 
 
 def test_file_of_flags_is_left_alone_with_a_warning(flags):
@@ -75,6 +80,9 @@ def test_file_of_flags_is_left_alone_with_a_warning(flags):
         assert flags("flags.txt") == "flags.txt"
 
 
-def test_asking_does_not_start_a_backend():
-    script = "fl.enable_fast_cpu(); jax.config.update('jax_num_cpu_devices', 3); print(jax.device_count('cpu'))"
-    assert in_a_new_process(script).startswith("3\n")
+def test_number_of_devices_stays_that_of_the_user_and_can_still_be_set():
+    show = "print(jax.device_count('cpu'))"
+    before = f"jax.config.update('jax_num_cpu_devices', 3); fl.enable_fast_cpu(); {show}"
+    after = f"fl.enable_fast_cpu(); jax.config.update('jax_num_cpu_devices', 3); {show}"
+    assert in_a_new_process(before).startswith("3\n")
+    assert in_a_new_process(after).startswith("3\n")
