@@ -36,7 +36,7 @@ class DirectAdjoint(AbstractAdjoint):
         return lax.scan(body, carry, jnp.arange(rows))
 
     def within_row(self, body, carry, rows, save_every):
-        return lax.scan(body, carry, jnp.arange(save_every))[0]
+        return lax.fori_loop(0, save_every, lambda number, carry: body(carry, number)[0], carry)
 
 
 class CheckpointedAdjoint(AbstractAdjoint):

@@ -7,8 +7,10 @@ import numpy as np
 from jax import lax
 
 from fimlag._results import RESULTS, first_failure, raise_unless_successful
+from fimlag._scalarise import scalarised
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._adjoint import AbstractAdjoint, DirectAdjoint
+from fimlag.integrators._blockwise import in_lanes
 from fimlag.integrators._method import AbstractMethod, with_compensation
 from fimlag.integrators._motion import Start, begin, check_counts, checked_start, inspected_steps
 from fimlag.integrators._trajectory import Trajectory
@@ -107,7 +109,7 @@ def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
     lost = (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None
     first = (q, p, march.method.kept(memory))
     carry = (q, p, lost, memory, jnp.array(True), _blank(first, looked_at.size) if between else None)
-    (*_, converged, looks), saved = adjoint.over_rows(row, carry, rows)
+    (*_, converged, looks), saved = scalarised(lambda carry: adjoint.over_rows(row, carry, rows), in_lanes)(carry)
     times = march.time(jnp.arange(rows + 1) * save_every)
     points, momenta, kept = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, saved)
     seen = jax.vmap(march.observe_at)(times, points, momenta, kept)

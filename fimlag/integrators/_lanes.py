@@ -32,18 +32,18 @@ def lane_loop(
 
     **Arguments:** `body`: one step of one trajectory; `first`: the number of the first step; `carry`: arrays with
     the lanes as leading axis; `constants`: what no step changes, numbers of shape () that all lanes share or arrays
-    with the lanes as leading axis; `steps`: how many; `block`: the lanes of a block at most, up to a few, None for as
-    many as suit a CPU's caches.
+    with the lanes as leading axis; `steps`: how many; `block`: the most lanes of a block, None for as many as suit
+    a CPU's caches.
 
     **Returns:** the carry after the steps.
     """
     lanes = jax.tree.leaves(carry)[0].shape[0]
-    count, size = _blocks(lanes, lanes_in_cache(carry) if block is None else block)
+    count, size = blocks(lanes, lanes_in_cache(carry), _ODD) if block is None else blocks(lanes, block)
     march = _march(body, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32))
     if (count, size) == (1, lanes):
         return march(carry, constants)
     own, shared = eqx.partition(constants, jnp.ndim)
-    begin = jax.tree.map(lambda leaf: _split(leaf, count, size), (carry, own))
+    begin = jax.tree.map(lambda leaf: filled(leaf, count * size).reshape(count, size, *leaf.shape[1:]), (carry, own))
     end = lax.map(lambda state: march(state[0], eqx.combine(state[1], shared)), begin)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:lanes], end)
 
@@ -54,10 +54,10 @@ def lanes_in_cache(carry: PyTree[Array]) -> int:
     return max(1, min(_LEAF // max(sizes), _CARRY // sum(sizes)))
 
 
-def _blocks(lanes, block):
-    """`(count, size)` of the fewest blocks, as equal as can be."""
+def blocks(lanes: int, block: int, odd: int = 0) -> tuple[int, int]:
+    """`(count, size)` of the fewest blocks, as equal as can be; `odd` lanes more where the size is an even one."""
     size = math.ceil(lanes / max(1, math.ceil(lanes / block)))
-    size += _ODD if lanes and size % _EVEN == 0 else 0
+    size += odd if lanes and size % _EVEN == 0 else 0
     return math.ceil(lanes / max(1, size)), size
 
 
@@ -70,8 +70,7 @@ def _march(body, first, steps):
     return march
 
 
-def _split(leaf, count, size):
-    """Blocks of lanes; the last lane fills up the last block, for no number made up is sure to be harmless."""
-    missing = count * size - leaf.shape[0]
-    filling = jnp.broadcast_to(leaf[-1:], (missing, *leaf.shape[1:]))
-    return jnp.concatenate([leaf, filling]).reshape(count, size, *leaf.shape[1:])
+def filled(leaf: Array, lanes: int) -> Array:
+    """So many lanes, the last one repeated: no number made up is sure to be harmless."""
+    filling = jnp.broadcast_to(leaf[-1:], (lanes - leaf.shape[0], *leaf.shape[1:]))
+    return jnp.concatenate([leaf, filling])

@@ -1,0 +1,250 @@
+"""What an operation on numbers simplifies to: known numbers, structural zeros and ones, signs and powers of two.
+
+A product with a structural zero is zero and a difference of equal terms is zero, infinity and NaN included. Everything
+else gives the number that the operation as written gives, but for the sign of zero and for underflow, and powers with
+half-integer exponents, which are products of square roots.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+COMMUTATIVE = {"add", "mul", "max", "min", "and", "or", "xor", "eq", "ne"}
+IDENTITIES = {"stop_gradient", "copy", "copy_p", "name"}
+
+_HIGHEST = 16  # the highest power written as products
+_EXPONENT = 8  # of the largest power of two that moves out of products: several together overflow no type
+_UFUNCS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "neg": np.negative,
+    "abs": np.abs,
+    "sign": np.sign,
+    "max": np.maximum,
+    "min": np.minimum,
+    "square": np.square,
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "log": np.log,
+    "sin": np.sin,
+    "cos": np.cos,
+    "pow": np.power,
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "not": np.invert,
+    "is_finite": np.isfinite,
+}
+
+
+def folded(name: str, params: dict, values: list, dtype):
+    """The value of an operation whose arguments are all known, None where they are not or the operation is not."""
+    if any(value is None for value in values):
+        return None
+    with np.errstate(all="ignore"):
+        if name in _UFUNCS:
+            return _UFUNCS[name](*values).astype(dtype)
+        if name == "div" and np.issubdtype(dtype, np.inexact):
+            return np.divide(*values).astype(dtype)
+        if name == "integer_pow" and np.issubdtype(dtype, np.inexact):
+            return np.float_power(values[0], params["y"]).astype(dtype)
+        if name == "convert_element_type":
+            return values[0].astype(dtype)
+    return None
+
+
+def rewritten(graph, name: str, params: dict, args: Sequence, dtype):
+    """The node of an operation in simpler form, None where the operation is simple as it is."""
+    real = np.issubdtype(dtype, np.floating)
+    rule = (_REAL if real else {}).get(name) or _ANY.get(name)
+    return None if rule is None else rule(graph, params, dtype, *args)
+
+
+def _product(graph, params, dtype, a, b):
+    if _is(a, 0) or _is(b, 0):
+        return graph.constant(np.zeros((), dtype))
+    (by, a), (and_by, b) = _parted(a), _parted(b)
+    if a is None or b is None:
+        return _scaled(graph, by * and_by, a if b is None else b, dtype)
+    if a.value is not None:
+        a, b = b, a
+    if b.value is not None:
+        return graph.plain("mul", (a, graph.constant((by * and_by * b.value).astype(dtype))), dtype)
+    return _scaled(graph, by * and_by, graph.plain("mul", (a, b), dtype), dtype)
+
+
+def _quotient(graph, params, dtype, a, b):
+    if _is(a, 0):
+        return a
+    (by, a), (through, b) = _parted(a), _parted(b)
+    if b is None:
+        return _scaled(graph, by / through, a, dtype)
+    a = graph.constant(np.ones((), dtype)) if a is None else a
+    return _scaled(graph, by / through, graph.plain("div", (a, b), dtype), dtype)
+
+
+def _sum(graph, params, dtype, a, b):
+    return _combined(graph, dtype, a, 1.0, b)
+
+
+def _difference(graph, params, dtype, a, b):
+    return _combined(graph, dtype, a, -1.0, b)
+
+
+def _combined(graph, dtype, a, sign, b):
+    """a + sign b."""
+    if _is(b, 0):
+        return a
+    if _is(a, 0):
+        return _scaled(graph, sign, b, dtype)
+    (by, a), (and_by, b) = _signed(a), _signed(b)
+    and_by = sign * and_by
+    if a is b:
+        total = by + and_by
+        zero = graph.constant(np.zeros((), dtype))
+        return zero if total == 0 else graph.arithmetic("mul", (graph.constant(np.asarray(total, dtype)), a), dtype)
+    if abs(by) != abs(and_by):
+        a, b = _scaled(graph, abs(by), a, dtype), _scaled(graph, abs(and_by), b, dtype)
+        by, and_by = math.copysign(1.0, by), math.copysign(1.0, and_by)
+    if by == and_by:
+        return _scaled(graph, by, graph.plain("add", (a, b), dtype), dtype)
+    first, second = (a, b) if by > 0 else (b, a)
+    return _scaled(graph, abs(by), graph.plain("sub", (first, second), dtype), dtype)
+
+
+def _negative(graph, params, dtype, a):
+    by, a = _signed(a)
+    if a.operation == ("sub",):
+        return _scaled(graph, by, graph.plain("sub", a.args[::-1], dtype), dtype)
+    return _scaled(graph, -by, a, dtype)
+
+
+def _power(graph, params, dtype, a, exponent: int | None = None):
+    exponent = params["y"] if exponent is None else exponent
+    if abs(exponent) > _HIGHEST:
+        return None
+    one = graph.constant(np.ones((), dtype))
+    result, square, left = one, a, abs(exponent)
+    while left:
+        if left % 2:
+            result = graph.arithmetic("mul", (result, square), dtype)
+        left //= 2
+        square = graph.arithmetic("mul", (square, square), dtype) if left else square
+    return result if exponent >= 0 else graph.arithmetic("div", (one, result), dtype)
+
+
+def _real_power(graph, params, dtype, a, exponent):
+    if exponent.value is None or abs(exponent.value) > _HIGHEST / 2 or 2 * exponent.value % 1 != 0:
+        return None
+    whole, half = divmod(abs(float(exponent.value)), 1)
+    result = _power(graph, params, dtype, a, int(whole))
+    if half:
+        root = graph.arithmetic("sqrt", (a,), dtype)
+        result = graph.arithmetic("mul", (result, root), dtype)
+    one = graph.constant(np.ones((), dtype))
+    return result if exponent.value >= 0 else graph.arithmetic("div", (one, result), dtype)
+
+
+def _square(graph, params, dtype, a):
+    return graph.arithmetic("mul", (a, a), dtype)
+
+
+def _select(graph, params, dtype, which, *cases):
+    if which.value is not None:
+        return cases[int(which.value)]
+    return cases[0] if all(case is cases[0] for case in cases) else None
+
+
+def _converted(graph, params, dtype, a):
+    return a if a.dtype == dtype else None
+
+
+def _neutral(neutral, absorbing=None):
+    """The rule of an operation with a neutral element, and perhaps one that decides alone."""
+
+    def rule(graph, params, dtype, a, b):
+        for known, other in ((a, b), (b, a)):
+            if _is(known, neutral):
+                return other
+            if absorbing is not None and _is(known, absorbing):
+                return known
+        return None
+
+    return rule
+
+
+def _larger_or_smaller(graph, params, dtype, a, b):
+    return a if a is b else None
+
+
+_REAL = {
+    "mul": _product,
+    "div": _quotient,
+    "add": _sum,
+    "add_any": _sum,
+    "sub": _difference,
+    "neg": _negative,
+    "integer_pow": _power,
+    "square": _square,
+    "pow": _real_power,
+}
+_ANY = {
+    "mul": _neutral(1, 0),
+    "add": _neutral(0),
+    "and": _neutral(True, False),
+    "or": _neutral(False, True),
+    "max": _larger_or_smaller,
+    "min": _larger_or_smaller,
+    "select_n": _select,
+    "convert_element_type": _converted,
+}
+
+
+def _is(node, number) -> bool:
+    return node.value is not None and bool(node.value == number)
+
+
+def _parted(node):
+    """`(factor, core)` of a product: the factor a power of two with its sign, the core None for the number one."""
+    if node.value is not None and _is_power_of_two(node.value):
+        return float(node.value), None
+    return _signed(node)
+
+
+def _signed(node):
+    """`(factor, core)` with the factor a power of two with its sign, and the core what it multiplies."""
+    if node.operation == ("neg",):
+        return -1.0, node.args[0]
+    if node.operation == ("mul",):
+        for known, other in (node.args, node.args[::-1]):
+            if known.value is not None and _is_power_of_two(known.value):
+                return float(known.value), other
+    return 1.0, node
+
+
+def _is_power_of_two(value) -> bool:
+    mantissa, exponent = math.frexp(float(value))
+    return abs(mantissa) == 0.5 and abs(exponent) <= _EXPONENT
+
+
+def _scaled(graph, factor: float, core, dtype):
+    """A power of two, with its sign, times a node; None for the number one."""
+    if core is None:
+        return graph.constant(np.asarray(factor, dtype))
+    if core.value is not None:
+        return graph.constant((factor * core.value).astype(dtype))
+    by, core = _signed(core)
+    factor = by * factor
+    if factor == -1:
+        return graph.plain("neg", (core,), dtype)
+    return core if factor == 1 else graph.plain("mul", (core, graph.constant(np.asarray(factor, dtype))), dtype)
