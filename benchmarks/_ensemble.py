@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from _c import c_loops, marching
 from _optional import optional
-from _timing import Contender, agreement, compare, compiled, options
+from _timing import agreement, beside_c, compare, compiled, options
 
 import fimlag as fl
 
@@ -105,12 +105,8 @@ def measure(loops, numba_loops, quick, flags="default flags", aim=2.0):
     for way, function in WAYS.items():
         executable, seconds[way] = compiled(stacked(partial(function, steps=steps)), q, v)
         runs[way] = partial(executable, q, v)
-    first = next(iter(runs.values()))()
     # Neighbouring orbits part exponentially, over these times by far less than a factor of a million.
-    contenders = [
-        Contender(way, run, agreement(run(), first, 1e-9), seconds.get(way), aim if way == OURS else None)
-        for way, run in runs.items()
-    ]
+    contenders = beside_c(runs, partial(agreement, most=1e-9), seconds, {OURS: aim})
     times = compare(f"{number} stars, StormerVerlet, {steps} steps, {flags}", contenders, rounds)
     print(f"  {OURS} is {times[DIFFRAX] / times[OURS]:.3g} times as fast as {DIFFRAX} (aim 2)")
     print(f"  {OURS} is {times[HESSIAN] / times[OURS]:.3g} times as fast as {HESSIAN} (aim 20)")

@@ -5,7 +5,7 @@ from functools import partial
 import jax.numpy as jnp
 import numpy as np
 from _c import marching
-from _timing import Contender, agreement, compare, compiled
+from _timing import agreement, beside_c, compare, compiled
 from jax.scipy.stats import norm
 
 import fimlag as fl
@@ -58,11 +58,7 @@ def measure(loops, quick):
             executable, seconds = compiled(function, jnp.asarray(POINT), jnp.asarray(VELOCITY))
             runs = {} if loops is None else {"C": in_c(loops, way, method, steps)}
             runs["fimlag"] = partial(executable, jnp.asarray(POINT), jnp.asarray(VELOCITY))
-            first = next(iter(runs.values()))()
-            contenders = [
-                Contender(name, run, words(run(), first), *((seconds, AIM) if name == "fimlag" else ()))
-                for name, run in runs.items()
-            ]
+            contenders = beside_c(runs, words, {"fimlag": seconds}, {"fimlag": AIM})
             compare(f"geodesic of normals, {type(method).__name__}, {titles[way]}, {steps} steps", contenders, rounds)
 
 

@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from _c import marching
-from _timing import Contender, agreement, compare, compiled
+from _timing import agreement, beside_c, compare, compiled
 
 import fimlag as fl
 from fimlag.problems import Kepler
 
 START = np.array([0.4, 0.0, 0.0, 2.0])
 """Point and velocity at the perihelion."""
+
+OURS = "fimlag, plain L"
 
 
 @fl.Separable
@@ -93,7 +95,7 @@ def measure(loops, numba_loops, quick):
     for name, (steps, aim) in sizes.items():
         method, end, steps = getattr(fl, name)(), 2 * np.pi * orbits, orbits * steps
         runs = rivals(loops, numba_loops, method, end / steps, steps)
-        ways = {"fimlag, plain L": through_the_library, "scan by hand": by_hand}
+        ways = {OURS: through_the_library, "scan by hand": by_hand}
         ways = {way: partial(function, method=method) for way, function in ways.items()}
         if name == "StormerVerlet":
             ways["diffrax SemiImplicitEuler"] = through_diffrax
@@ -101,15 +103,11 @@ def measure(loops, numba_loops, quick):
         for way, function in ways.items():
             executable, seconds[way] = compiled(partial(function, steps=steps), jnp.asarray(START), end)
             runs[way] = partial(executable, jnp.asarray(START), end)
-        first = next(iter(runs.values()))()
-        contenders = [
-            Contender(way, run, words(run(), first, end), seconds.get(way), aim if way == "fimlag, plain L" else None)
-            for way, run in runs.items()
-        ]
+        contenders = beside_c(runs, partial(words, t=end), seconds, {OURS: aim})
         compare(f"one orbit, {name}, {steps} steps: {orbits} turns", contenders, rounds)
 
 
-def words(state, first, end) -> str:
-    error = np.max(np.abs(np.asarray(state)[:2] - np.asarray(Kepler().solution(end, 0.6))))
+def words(state, first, t) -> str:
+    error = np.max(np.abs(np.asarray(state)[:2] - np.asarray(Kepler().solution(t, 0.6))))
     # Round-off in the energy shifts the phase in proportion to the square of the time, at most.
-    return f"error {error:.0e}, {agreement(state, first, 1e-12 * end**2)}"
+    return f"error {error:.0e}, {agreement(state, first, 1e-12 * t**2)}"

@@ -53,6 +53,16 @@ def temporary_bytes(executable) -> int:
     return executable.memory_analysis().temp_size_in_bytes
 
 
+def beside_c(runs: dict, words: Callable, compile_seconds: dict, aims: dict) -> list[Contender]:
+    """Runs by name as contenders, `words(end, end of the first run)` their errors; aims count where the first is C."""
+    first, first_end = next(iter(runs)), next(iter(runs.values()))()
+    aims = aims if first.split(",")[0] == "C" else {}
+    return [
+        Contender(name, run, words(run(), first_end), compile_seconds.get(name), aims.get(name))
+        for name, run in runs.items()
+    ]
+
+
 def compare(title: str, contenders: Sequence[Contender], rounds: int) -> dict[str, float]:
     """Time the contenders in turn, round after round, and print their times as ratios to the first.
 
