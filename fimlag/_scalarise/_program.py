@@ -1,0 +1,55 @@
+"""A traced function, its unknown constants among its inputs."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+
+from fimlag._scalarise._graph import Graph, Node, TooLargeError, live
+from fimlag._scalarise._loops import evaluated
+from fimlag._scalarise._reader import Reader
+from fimlag._scalarise._values import LARGEST, UnreadableError, Value, constant, packed
+
+
+class Program:
+    """A traced program whose inputs are the constants that are not known, then its arguments."""
+
+    def __init__(self, traced: ClosedJaxpr, limit: int):
+        self.jaxpr, self.consts, self.limit = traced.jaxpr, list(traced.consts), limit
+        self.places = [place for place, const in enumerate(self.consts) if not _is_known(const)]
+
+    @property
+    def unknown(self) -> list:
+        """The constants that are inputs."""
+        return [self.consts[place] for place in self.places]
+
+    def as_written(self, *inputs) -> list:
+        """The program itself."""
+        consts = self.consts.copy()
+        for place, value in zip(self.places, inputs, strict=False):
+            consts[place] = value
+        return jaxpr_as_fun(ClosedJaxpr(self.jaxpr, consts))(*inputs[len(self.places) :])
+
+    def read(self, graph: Graph, inputs: Sequence[Node]) -> list[Value]:
+        """The outputs of the program on nodes of a graph."""
+        given = dict(zip(self.places, inputs, strict=False))
+        consts = [given.get(place) or constant(graph, const) for place, const in enumerate(self.consts)]
+        return Reader(graph, 0).read(self.jaxpr, consts, inputs[len(self.places) :])
+
+    def as_scalars(self, *inputs) -> list:
+        """The program by scalar code, as it is written where that is not possible."""
+        graph = Graph(self.limit)
+        entries = [graph.input(jnp.shape(value), jnp.result_type(value), 0) for value in inputs]
+        try:
+            nodes = [packed(graph, output) for output in self.read(graph, entries)]
+        except (TooLargeError, UnreadableError):
+            return self.as_written(*inputs)
+        inside, _ = live(nodes, -1)
+        known = {entry.order: value for entry, value in zip(entries, inputs, strict=True)}
+        return evaluated([node for node in inside if node.operation is not None], nodes, known)
+
+
+def _is_known(const) -> bool:
+    return not isinstance(const, Tracer) and np.size(const) <= LARGEST
