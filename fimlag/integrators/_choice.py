@@ -1,28 +1,13 @@
 """Which method suits which system."""
 
 from fimlag._types import LagrangianFn
-from fimlag.mechanics import Constrained, Forced, Herglotz, Nonholonomic, PhaseSpaceLagrangian, is_separable
+from fimlag.mechanics import Constrained, Forced, Herglotz, Nonholonomic, PhaseSpaceLagrangian
 from fimlag.mechanics._forces import marks, unmarked
 
 
 def carries(system: LagrangianFn, mark: type) -> bool:
     """Whether a system, or one inside it, has a mark."""
     return any(isinstance(inner, mark) for inner in marks(system))
-
-
-def refuse_unless_separable(system: LagrangianFn, name: str):
-    """Raise a `ValueError` where an explicit method cannot take a system, whatever `Separable` says of the rest."""
-    for refuse in (refuse_constraints, refuse_forces, refuse_unless_second_order):
-        refuse(system, name)
-    separable = is_separable(system)
-    if separable:
-        return
-    cause = "is not separable" if separable is False else "is not known to be separable"
-    raise ValueError(
-        f"{name} is explicit and needs a separable Lagrangian, but this one {cause}. Use ImplicitMidpoint() "
-        "or GaussLegendre(stages), or, where the mass matrix is constant and the rest a potential, say so "
-        "with Separable(L)."
-    )
 
 
 def refuse_constraints(system: LagrangianFn, name: str):

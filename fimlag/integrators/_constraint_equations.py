@@ -159,7 +159,7 @@ class ImplicitEquations(AbstractConstraintEquations):
 def constraint_equations(lagrangian: FlatLagrangian, t, q, v) -> AbstractConstraintEquations:
     """The equations of a system, by its type."""
     system = next(each for each in marks(lagrangian.lagrangian) if not isinstance(each, AbstractConstraint))
-    if is_separable(system) and not carries(system, Forced):
+    if is_separable(system, lagrangian.structure.unflatten(q)) and not carries(system, Forced):
         return ExplicitEquations(lagrangian, SeparableEquations(FlatLagrangian(system, lagrangian.structure), t, q, v))
     return ImplicitEquations(lagrangian, MomentumEquations(lagrangian))
 

@@ -9,9 +9,8 @@ from jaxtyping import Array, Float
 
 from fimlag._results import RESULTS, first_failure
 from fimlag._types import LagrangianFn
-from fimlag.integrators._choice import refuse_unless_separable
 from fimlag.integrators._method import AbstractMethod, Observation, Step
-from fimlag.integrators._separable import SeparableEquations
+from fimlag.integrators._separable import SeparableEquations, separable_equations
 from fimlag.integrators._structure import ConformalContact
 from fimlag.mechanics import Herglotz
 from fimlag.mechanics._contact import LinearHerglotz
@@ -86,9 +85,8 @@ class ContactLeapfrog(AbstractMethod):
                 "ContactLeapfrog is for Herglotz.linear(L, rate) with a separable L. Use ImplicitMidpoint() or "
                 "GaussLegendre(stages) for a Lagrangian that depends on s otherwise."
             )
-        inner = system.lagrangian.lagrangian
-        refuse_unless_separable(inner, type(self).__name__)
-        separable = SeparableEquations(FlatLagrangian(inner, lagrangian.structure), t, q, v)
+        inner = FlatLagrangian(system.lagrangian.lagrangian, lagrangian.structure)
+        separable = separable_equations(inner, t, q, v, type(self).__name__)
         regular = jnp.all(jnp.isfinite(separable.inverse))
         flows = ContactFlows(separable, jnp.asarray(system.lagrangian.rate, q.dtype))
         return flows, first_failure((~regular, RESULTS.singular_mass))

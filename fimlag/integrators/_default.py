@@ -1,6 +1,6 @@
-"""The method for a system of which only the type is known."""
+"""The method for a system, by its type and its formulas."""
 
-from fimlag._types import LagrangianFn
+from fimlag._types import Coordinates, LagrangianFn
 from fimlag.integrators._choice import carries
 from fimlag.integrators._constrained import Rattle
 from fimlag.integrators._contact import ContactLeapfrog, is_linearly_damped
@@ -11,21 +11,23 @@ from fimlag.integrators._nonholonomic import NonholonomicLeapfrog
 from fimlag.mechanics import Constrained, Forced, Nonholonomic, is_separable
 
 
-def default_method(system: LagrangianFn) -> AbstractMethod:
+def default_method(system: LagrangianFn, q0: Coordinates | None = None) -> AbstractMethod:
     """The method that `integrate` takes where none is named.
 
-    `StormerVerlet()` for a system known to be separable, `ContactLeapfrog()` for `Herglotz.linear` of one,
+    `StormerVerlet()` for a system that `is_separable`, `ContactLeapfrog()` for `Herglotz.linear` of one,
     `Rattle()` for a `Constrained` system, `NonholonomicLeapfrog()` where a constraint is `Nonholonomic`,
     `ImplicitMidpoint()` for every other, those with forces among them.
 
-    **Arguments:** `system`: as for `integrate`.
+    **Arguments:** `system`: as for `integrate`; `q0`: a point, of which only structure and type count, for the formulas
+    of the system to be read, as `integrate` does; None to go by its type alone.
 
     **Returns:** a method.
 
     ```python
     >>> import fimlag as fl
-    >>> type(fl.default_method(lambda t, q, v: v @ v)).__name__
-    'ImplicitMidpoint'
+    >>> oscillator = lambda t, q, v: v**2 / 2 - q**2 / 2
+    >>> [type(fl.default_method(oscillator, *point)).__name__ for point in ([], [0.0])]
+    ['ImplicitMidpoint', 'StormerVerlet']
 
     ```
     """
@@ -33,7 +35,7 @@ def default_method(system: LagrangianFn) -> AbstractMethod:
         return NonholonomicLeapfrog()
     if carries(system, Constrained):
         return Rattle()
-    if is_linearly_damped(system) and is_separable(system.lagrangian.lagrangian):
+    if is_linearly_damped(system) and is_separable(system.lagrangian.lagrangian, q0):
         return ContactLeapfrog()
-    explicit = is_separable(system) and not carries(system, Forced)
+    explicit = is_separable(system, q0) and not carries(system, Forced)
     return StormerVerlet() if explicit else ImplicitMidpoint()

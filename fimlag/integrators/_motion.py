@@ -102,7 +102,7 @@ def checked_start(
         if jnp.shape(number) != ():
             raise ValueError(f"{name} must be a number, but has shape {jnp.shape(number)}.")
     refuse_marked_contact(system)
-    method = default_method(system) if method is None else method
+    method = default_method(system, q0) if method is None else method
     system = as_field(system)
     q, v, structure = starting_state(system, q0, v0, t0)
     s = jnp.asarray(s0, q.dtype) if isinstance(unmarked(system), Herglotz) else None

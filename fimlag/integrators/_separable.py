@@ -3,28 +3,33 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from fimlag._linear import solve
 from fimlag._types import LagrangianFn
 from fimlag.geometry import EuclideanMetric
+from fimlag.integrators._choice import refuse_constraints, refuse_forces, refuse_unless_second_order
 from fimlag.mechanics import NaturalLagrangian
-from fimlag.mechanics._lagrangian import FlatLagrangian
+from fimlag.mechanics._lagrangian import FlatLagrangian, Separable
+from fimlag.mechanics._separation import Separation, separation
 
 
 class SeparableEquations(eqx.Module):
     r"""A Lagrangian $\tfrac12 v^\top M v + b \cdot v - V(t, q)$ as its two flows: drift $\dot q = M^{-1}(p -
     b)$ and kick $\dot p = -\partial V / \partial q$.
 
-    Mass and inverse are vectors where the matrix is known to be diagonal, and the offset b is None where it
-    is known to be zero.
+    Mass and inverse are vectors where the matrix is known to be diagonal, numbers of the host where these are known,
+    and the offset b is None where it is known to be zero. `shown`: whether the type or the formulas show that the
+    Lagrangian is separable, so that nobody's word is relied on.
     """
 
     lagrangian: FlatLagrangian
     start: Float[Array, ""]
-    mass: Float[Array, "*shape"]
-    inverse: Float[Array, "*shape"]
+    mass: Float[Array | np.ndarray, "*shape"]
+    inverse: Float[Array | np.ndarray, "*shape"]
     offset: Float[Array, " d"] | None
+    shown: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -33,13 +38,19 @@ class SeparableEquations(eqx.Module):
         q: Float[Array, " d"],
         v: Float[Array, " d"],
     ):
-        self.lagrangian, self.start = lagrangian, t
-        mass = _known_mass(lagrangian.lagrangian, q)
-        self.mass, self.offset = self.inertia(t, q, v) if mass is None else (mass, None)
-        if self.mass.ndim == 1:
-            self.inverse = 1 / self.mass
-        else:
-            self.inverse = solve(self.mass, jnp.eye(q.size, dtype=q.dtype))
+        known = _known_mass(lagrangian.lagrangian, q)
+        shown = separation(lagrangian, q) if known is None else None
+        self.lagrangian, self.start, self.shown = lagrangian, t, known is not None or shown is not None
+        self.mass, self.offset = self._begin(shown, t, q, v) if known is None else (known, None)
+        self.inverse = 1 / self.mass if self.mass.ndim == 1 else _inverse(self.mass)
+
+    def _begin(self, shown: Separation | None, t, q, v):
+        """`(M, b)` at the start, in the form that the formulas allow."""
+        mass, offset = self.inertia(t, q, v)
+        if shown is None:
+            return mass, offset
+        mass = mass if shown.mass is None else shown.mass
+        return mass.diagonal() if shown.diagonal else mass, None if shown.resting else offset
 
     def inertia(self, t, q, v):
         """`(M, b)` at a state: the mass matrix, and the momentum at rest."""
@@ -63,7 +74,7 @@ class SeparableEquations(eqx.Module):
     def differ(self, t, q, v):
         """Whether mass or offset at a state is not that of the start, or the force depends on the velocity,
         beyond the root of round-off."""
-        if self.offset is None:
+        if self.shown or self.offset is None:
             return jnp.array(False)
         mass, offset = self.inertia(t, q, v)
         moving = jax.grad(self.lagrangian, argnums=1)(t, q, v)
@@ -77,6 +88,32 @@ class SeparableEquations(eqx.Module):
             | _beyond_round_off(offset - self.offset, momentum_scale)
             | _beyond_round_off(moving - resting, force_scale)
         )
+
+
+def separable_equations(lagrangian: FlatLagrangian, t, q, v, method: str) -> SeparableEquations:
+    """The flows of a system for an explicit method; a `ValueError` where nothing tells that it is separable."""
+    for refuse in (refuse_constraints, refuse_forces, refuse_unless_second_order):
+        refuse(lagrangian.lagrangian, method)
+    equations = SeparableEquations(lagrangian, t, q, v)
+    if equations.shown or isinstance(lagrangian.lagrangian, Separable):
+        return equations
+    natural = isinstance(lagrangian.lagrangian, NaturalLagrangian)
+    cause = "is not separable" if natural else "is not known to be separable"
+    raise ValueError(
+        f"{method} is explicit and needs a separable Lagrangian, but this one {cause}. Use ImplicitMidpoint() "
+        "or GaussLegendre(stages), or, where the mass matrix is constant and the rest a potential, say so "
+        "with Separable(L)."
+    )
+
+
+def _inverse(mass):
+    """The inverse of a matrix, on the host where its numbers are known; NaN for a singular one."""
+    if isinstance(mass, np.ndarray):
+        scale = np.sqrt(np.abs(mass).max(axis=1))
+        scaled = mass / np.outer(scale, scale)
+        singular = not np.linalg.cond(scaled) < 1 / np.finfo(mass.dtype).eps
+        return np.full_like(mass, np.nan) if singular else np.linalg.inv(mass)
+    return solve(mass, jnp.eye(len(mass), dtype=mass.dtype))
 
 
 def _beyond_round_off(difference, scale):

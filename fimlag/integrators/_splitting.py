@@ -9,9 +9,8 @@ import numpy as np
 from jax import lax
 
 from fimlag._results import RESULTS, first_failure
-from fimlag.integrators._choice import refuse_unless_separable
 from fimlag.integrators._method import AbstractMethod, Observation, Step
-from fimlag.integrators._separable import SeparableEquations
+from fimlag.integrators._separable import separable_equations
 from fimlag.integrators._structure import Canonical
 
 
@@ -45,8 +44,7 @@ class AbstractSplitting(AbstractMethod):
         """The drifts and kicks of a step."""
 
     def prepare(self, lagrangian, t, q, v, s):
-        refuse_unless_separable(lagrangian.lagrangian, type(self).__name__)
-        equations = SeparableEquations(lagrangian, t, q, v)
+        equations = separable_equations(lagrangian, t, q, v, type(self).__name__)
         regular = jnp.all(jnp.isfinite(equations.inverse))
         return equations, first_failure((~regular, RESULTS.singular_mass))
 

@@ -10,10 +10,9 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from fimlag._results import RESULTS, either_failure, first_failure
 from fimlag._types import as_field
-from fimlag.integrators._choice import refuse_unless_separable
 from fimlag.integrators._explicit import StormerVerlet
 from fimlag.integrators._method import AbstractMethod, Observation, Step
-from fimlag.integrators._separable import SeparableEquations
+from fimlag.integrators._separable import separable_equations
 from fimlag.integrators._splitting import AbstractSplitting
 from fimlag.integrators._structure import Extended
 
@@ -84,8 +83,7 @@ class TimeTransformedLeapfrog(AbstractTimeTransformed):
     reference: ClassVar[str] = "Preto & Tremaine (1999)"
 
     def prepare(self, lagrangian, t, q, v, s):
-        refuse_unless_separable(lagrangian.lagrangian, type(self).__name__)
-        equations = SeparableEquations(lagrangian, t, q, v)
+        equations = separable_equations(lagrangian, t, q, v, type(self).__name__)
         regular = jnp.all(jnp.isfinite(equations.inverse))
         pace = self._pace(equations.lagrangian(t, q, jnp.zeros_like(q)))
         return equations, first_failure((~regular, RESULTS.singular_mass), (jnp.isnan(pace), RESULTS.time_stopped))

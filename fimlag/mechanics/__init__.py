@@ -58,7 +58,6 @@ from fimlag.mechanics._invariants import (
 from fimlag.mechanics._lagrangian import (
     NaturalLagrangian as NaturalLagrangian,
     Separable as Separable,
-    is_separable as is_separable,
 )
 from fimlag.mechanics._phase_space import (
     PhaseSpaceLagrangian as PhaseSpaceLagrangian,
@@ -73,6 +72,7 @@ from fimlag.mechanics._projection import (
     ConstrainedState as ConstrainedState,
     project_onto_constraints as project_onto_constraints,
 )
+from fimlag.mechanics._separation import is_separable as is_separable
 from fimlag.mechanics._transformation import (
     PointTransformation as PointTransformation,
     gauge_transformed as gauge_transformed,

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from fimlag._charts import AbstractChart
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, LagrangianFn, MetricFn, RealScalarLike, as_field
-from fimlag.geometry import AbstractMetric, EuclideanMetric, as_metric
+from fimlag.geometry import AbstractMetric, as_metric
 
 
 class NaturalLagrangian(eqx.Module):
@@ -71,28 +71,6 @@ class Separable(eqx.Module):
 
     def __call__(self, t: RealScalarLike, q: Coordinates, v: Coordinates) -> Float[Array, ""]:
         return self.lagrangian(t, q, v)
-
-
-def is_separable(system: LagrangianFn) -> bool | None:
-    """Whether the mass matrix is constant and the rest a potential, as the type of the system tells.
-
-    **Arguments:** `system`: a Lagrangian.
-
-    **Returns:** True for a `NaturalLagrangian` with a `EuclideanMetric` and for `Separable(L)`, False for a
-    `NaturalLagrangian` with any other metric, None where nothing is known.
-
-    ```python
-    >>> import fimlag as fl
-    >>> fl.is_separable(fl.NaturalLagrangian(fl.EuclideanMetric(1.0)))
-    True
-
-    ```
-    """
-    if isinstance(system, Separable):
-        return True
-    if isinstance(system, NaturalLagrangian):
-        return isinstance(system.metric, EuclideanMetric)
-    return None
 
 
 class FlatLagrangian(eqx.Module):

@@ -24,6 +24,7 @@ def test_separability_is_told_by_type():
     assert fl.is_separable(fl.Separable(lambda t, q, v: v @ v)) is True
     assert fl.is_separable(problems.NormalFisher().lagrangian) is False
     assert fl.is_separable(lambda t, q, v: v @ v) is None
+    assert fl.is_separable(lambda t, q, v: v @ v, jnp.zeros(2)) is True
 
 
 def test_natural_lagrangian_takes_a_plain_metric():
