@@ -1,57 +1,55 @@
-"""Many trajectories side by side: a step of scalars, applied to blocks of lanes."""
+"""Many trajectories side by side in lanes, in blocks that a CPU's caches hold."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, ArrayLike, Int, PyTree
+from jaxtyping import Array, PyTree
 
-ScalarStep = Callable[[Int[Array, ""], Any, Any], Any]
-"""`step(number, carry, constants) -> carry`: one step of one trajectory, all of its arrays of shape ()."""
-
-_LEAF = 8000  # bytes of a leaf of the carry in a block: the price of a loop's turn is spread over enough lanes
-_CARRY = 2**18  # bytes of a whole carry: with the next one and what lies between, it stays in a core's own cache
-_EVEN, _ODD = 256, 8  # lanes: leaves at distances of powers of two share few places in a cache
+_LEAF = 8000  # bytes of an array in a block: the price of a loop's turn is spread over enough lanes
+_ALL = 2**18  # bytes of all arrays in a block: with what lies between two turns, they stay in a core's own cache
+_EVEN, _ODD = 256, 8  # lanes: arrays at distances of powers of two share few places in a cache
 
 
-def lane_loop(
-    body: ScalarStep,
-    first: int | Int[Array, ""],
-    carry: PyTree[Array],
-    constants: PyTree[ArrayLike],
-    steps: int | Int[Array, ""],
-    block: int | None = None,
-) -> PyTree[Array]:
-    """The carries of many trajectories after some steps, block after block of lanes.
+def in_blocks(function: Callable, own: Sequence[bool], *args: Array, block: int | None = None) -> PyTree[Array]:
+    """`jax.vmap` of a function, computed for one block of lanes after the other.
 
-    A block makes all its steps before the next one begins, so that its carry stays in the cache.
+    **Arguments:** `function`: of arrays; `own`: which of its arguments have the lanes as leading axis, the others are
+    shared; `args`; `block`: the most lanes of a block, None for as many as suit a CPU's caches.
 
-    **Arguments:** `body`: one step of one trajectory; `first`: the number of the first step; `carry`: arrays with
-    the lanes as leading axis; `constants`: what no step changes, numbers of shape () that all lanes share or arrays
-    with the lanes as leading axis; `steps`: how many; `block`: the most lanes of a block, None for as many as suit
-    a CPU's caches.
-
-    **Returns:** the carry after the steps.
+    **Returns:** what the function does, with the lanes as leading axis.
     """
-    lanes = jax.tree.leaves(carry)[0].shape[0]
-    count, size = blocks(lanes, lanes_in_cache(carry), _ODD) if block is None else blocks(lanes, block)
-    march = _march(body, jnp.asarray(first, jnp.int32), jnp.asarray(steps, jnp.int32))
+    mapped = jax.vmap(function, axes(own))
+    arrays = [arg for arg, has_lanes in zip(args, own, strict=True) if has_lanes]
+    lanes = arrays[0].shape[0]
+    count, size = blocks_in_cache(arrays) if block is None else blocks(lanes, block)
     if (count, size) == (1, lanes):
-        return march(carry, constants)
-    own, shared = eqx.partition(constants, jnp.ndim)
-    begin = jax.tree.map(lambda leaf: filled(leaf, count * size).reshape(count, size, *leaf.shape[1:]), (carry, own))
-    end = lax.map(lambda state: march(state[0], eqx.combine(state[1], shared)), begin)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:lanes], end)
+        return mapped(*args)
+
+    def one_block(arrays):
+        rest = iter(arrays)
+        return mapped(*(next(rest) if has_lanes else arg for arg, has_lanes in zip(args, own, strict=True)))
+
+    split = [filled(array, count * size).reshape(count, size, *array.shape[1:]) for array in arrays]
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:lanes], lax.map(one_block, split))
 
 
-def lanes_in_cache(carry: PyTree[Array]) -> int:
-    """How many lanes of a carry suit a CPU's caches."""
-    sizes = [leaf.dtype.itemsize * math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(carry)]
-    return max(1, min(_LEAF // max(sizes), _CARRY // sum(sizes)))
+def axes(own: Sequence[bool]) -> tuple[int | None, ...]:
+    """The axes of lanes as `jax.vmap` takes them."""
+    return tuple(0 if has_lanes else None for has_lanes in own)
+
+
+def blocks_in_cache(arrays: Sequence[Array]) -> tuple[int, int]:
+    """`(count, size)` of the blocks that suit a CPU's caches."""
+    return blocks(arrays[0].shape[0], lanes_in_cache(arrays), _ODD)
+
+
+def lanes_in_cache(arrays: PyTree[Array]) -> int:
+    """How many lanes of some arrays suit a CPU's caches."""
+    sizes = [leaf.dtype.itemsize * math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(arrays)]
+    return max(1, min(_LEAF // max(1, *sizes), _ALL // max(1, sum(sizes))))
 
 
 def blocks(lanes: int, block: int, odd: int = 0) -> tuple[int, int]:
@@ -61,16 +59,7 @@ def blocks(lanes: int, block: int, odd: int = 0) -> tuple[int, int]:
     return math.ceil(lanes / max(1, size)), size
 
 
-def _march(body, first, steps):
-    def march(carry, constants):
-        axes = jax.tree.map(lambda leaf: 0 if jnp.ndim(leaf) else None, constants)
-        step = jax.vmap(body, (None, 0, axes))
-        return lax.fori_loop(first, first + steps, lambda number, carry: step(number, carry, constants), carry)
-
-    return march
-
-
-def filled(leaf: Array, lanes: int) -> Array:
+def filled(array: Array, lanes: int) -> Array:
     """So many lanes, the last one repeated: no number made up is sure to be harmless."""
-    filling = jnp.broadcast_to(leaf[-1:], (lanes - leaf.shape[0], *leaf.shape[1:]))
-    return jnp.concatenate([leaf, filling])
+    filling = jnp.broadcast_to(array[-1:], (lanes - array.shape[0], *array.shape[1:]))
+    return jnp.concatenate([array, filling])
