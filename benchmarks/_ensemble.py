@@ -17,7 +17,6 @@ import fimlag as fl
 STEP = 0.01
 
 
-@fl.Separable
 def henon_heiles(t, q, v):
     x, y = q
     return v @ v / 2 - (q @ q) / 2 - x**2 * y + y**3 / 3

@@ -21,7 +21,6 @@ def end(given, steps, adjoint):
     """A mean of the last point's coordinates, from initial point and velocity, duration and gravity."""
     q, v, duration, gravity = given[:2], given[2:4], given[4], given[5]
 
-    @fl.Separable
     def kepler(t, q, v):
         return v @ v / 2 + gravity / jnp.sqrt(q @ q)
 

@@ -19,7 +19,6 @@ START = np.array([0.4, 0.0, 0.0, 2.0])
 OURS = "fimlag, plain L"
 
 
-@fl.Separable
 def kepler(t, q, v):
     return v @ v / 2 + 1 / jnp.sqrt(q @ q)
 
