@@ -1,7 +1,7 @@
 """How gradients run back through a trajectory."""
 
 import abc
-from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -9,34 +9,39 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
+from fimlag.integrators._method import AbstractMethod
+from fimlag.integrators._motion import March, Phase
+from fimlag.integrators._walk import State, Walk, by_scalars
+
 
 class AbstractAdjoint(eqx.Module):
-    """The loop over a trajectory's rows, and over the steps inside one row."""
+    """The loop over the steps of a trajectory, and how its gradients are computed."""
 
     @abc.abstractmethod
-    def check(self, rows: int, save_every: int):
-        """Raise a `ValueError` where the steps cannot be divided as the adjoint needs."""
+    def check(self, method: AbstractMethod, rows: int, save_every: int):
+        """Raise a `ValueError` for a method, or numbers of rows and of steps between them, that do not suit."""
 
     @abc.abstractmethod
-    def over_rows(self, body: Callable, carry: PyTree, rows: int) -> tuple[PyTree, PyTree]:
-        """`lax.scan` of the body over the numbers of the rows."""
+    def begin(self, march: March, phase: Phase) -> tuple[March, Phase]:
+        """The march and the first phase as the loop takes them."""
 
     @abc.abstractmethod
-    def within_row(self, body: Callable, carry: PyTree, rows: int, save_every: int) -> PyTree:
-        """The carry after a scan of the body over the numbers of the steps in one row."""
+    def along(self, walk: Walk, state: State, record: PyTree, throw: bool) -> tuple[PyTree, PyTree]:
+        """`(record, rows)` of a walk; `throw`: whether a gradient that failed raises, or else is NaN."""
 
 
 class DirectAdjoint(AbstractAdjoint):
     """Differentiate the loop as it stands, forward or reverse, with every step stored in reverse."""
 
-    def check(self, rows, save_every):
+    def check(self, method, rows, save_every):
         return None
 
-    def over_rows(self, body, carry, rows):
-        return lax.scan(body, carry, jnp.arange(rows))
+    def begin(self, march, phase):
+        return march, phase
 
-    def within_row(self, body, carry, rows, save_every):
-        return lax.fori_loop(0, save_every, lambda number, carry: body(carry, number)[0], carry)
+    def along(self, walk, state, record, throw):
+        (_, record), rows = by_scalars(lambda *carry: walk.through(carry))(state, record)
+        return record, rows
 
 
 class CheckpointedAdjoint(AbstractAdjoint):
@@ -59,7 +64,7 @@ class CheckpointedAdjoint(AbstractAdjoint):
         if not isinstance(self.n, int) or self.n < 1:
             raise ValueError(f"The number of segments must be a positive integer, but is {self.n!r}.")
 
-    def check(self, rows, save_every):
+    def check(self, method, rows, save_every):
         divides_rows = rows % self.n == 0
         divides_steps = self.n % rows == 0 and save_every % (self.n // rows) == 0
         if not (divides_rows or divides_steps):
@@ -68,20 +73,31 @@ class CheckpointedAdjoint(AbstractAdjoint):
                 "divide the rows, or be a multiple of them that divides the steps."
             )
 
-    def over_rows(self, body, carry, rows):
-        return _segmented_scan(body, carry, rows, min(self.n, rows))
+    def begin(self, march, phase):
+        return march, phase
 
-    def within_row(self, body, carry, rows, save_every):
-        segments = self.n // rows
-        if segments <= 1:
-            return lax.scan(body, carry, jnp.arange(save_every))[0]
-        return _segmented_scan(body, carry, save_every, segments)[0]
+    def along(self, walk, state, record, throw):
+        segments = self.n // walk.rows
+
+        def within(body, carry):
+            return _segmented_scan(body, carry, walk.save_every, max(segments, 1), segments > 1)[0]
+
+        def through(*carry):
+            rows = partial(walk.row, within=within)
+            return _segmented_scan(rows, carry, walk.rows, min(self.n, walk.rows), True)
+
+        (_, record), rows = by_scalars(through)(state, record)
+        return record, rows
 
 
-def _segmented_scan(body, carry, length, segments):
-    @jax.checkpoint
+def _segmented_scan(body, carry, length, segments, stored):
+    """A scan that stores the carry at the start of its segments alone, or the whole scan where nothing is stored."""
+
     def segment(carry, numbers):
         return lax.scan(body, carry, numbers)
 
-    carry, rows = lax.scan(segment, carry, jnp.arange(length).reshape(segments, length // segments))
+    if not stored:
+        return segment(carry, jnp.arange(length))
+    numbers = jnp.arange(length).reshape(segments, length // segments)
+    carry, rows = lax.scan(jax.checkpoint(segment), carry, numbers)
     return carry, jax.tree.map(lambda leaf: leaf.reshape(length, *leaf.shape[2:]), rows)

@@ -7,13 +7,12 @@ import numpy as np
 from jax import lax
 
 from fimlag._results import RESULTS, first_failure, raise_unless_successful
-from fimlag._scalarise import scalarised
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._adjoint import AbstractAdjoint, DirectAdjoint
-from fimlag.integrators._blockwise import in_lanes
 from fimlag.integrators._method import AbstractMethod, with_compensation
 from fimlag.integrators._motion import Start, begin, check_counts, checked_start, inspected_steps
 from fimlag.integrators._trajectory import Trajectory
+from fimlag.integrators._walk import State, Walk
 
 _FEW = 64  # rows: where fewer are saved, a method's form is inspected between them too
 
@@ -69,47 +68,48 @@ def integrate(
     check_counts(steps=steps, save_every=save_every)
     if steps % save_every:
         raise ValueError(f"steps must be divisible by save_every, but {steps} is not divisible by {save_every}.")
-    adjoint = DirectAdjoint() if adjoint is None else adjoint
-    adjoint.check(steps // save_every, save_every)
     start = checked_start(system, q0, v0, t0, t1, steps, method, s0)
-    trajectory = _run(start, adjoint, save_every, compensated)
+    adjoint = DirectAdjoint() if adjoint is None else adjoint
+    adjoint.check(start.method, steps // save_every, save_every)
+    trajectory = _run(start, adjoint, save_every, compensated, throw)
     return raise_unless_successful(trajectory, throw)
 
 
 @eqx.filter_jit
-def _run(start: Start, adjoint, save_every, compensated) -> Trajectory:
+def _run(start: Start, adjoint, save_every, compensated, throw) -> Trajectory:
     structure, v = start.lagrangian.structure, start.v
-    march, (q, p, memory), regular = begin(start, start.q, start.p, v, start.s)
+    march, phase, regular = begin(start, start.q, start.p, v, start.s)
+    moving, (q, p, memory) = adjoint.begin(march, phase)
     rows = start.steps // save_every
-    between = save_every > 1 and rows < _FEW
+    between = save_every > 1 and rows < _FEW and march.relies(phase)
     looked_at = inspected_steps(start.steps if between else rows)
 
-    def step(state, number):
-        q, p, lost, memory, converged, looks = state
+    def step(state, number, direction):
+        q, p, memory, lost = state
         entered = jnp.all(jnp.isfinite(q)) & jnp.all(jnp.isfinite(p))
-        dq, dp, memory, here = march.method.step(march.equations, march.time(number), march.h, q, p, memory)
-        if compensated:
-            q, lost_q = with_compensation(q, lost[0], dq)
-            p, lost_p = with_compensation(p, lost[1], dp)
-            lost = lost_q, lost_p
-        else:
+        dq, dp, memory, here = moving.method.step(
+            moving.equations, moving.time(number), direction * moving.h, q, p, memory
+        )
+        if lost is None:
             q, p = q + dq, p + dp
-        looks = _put(looks, looked_at, number, (q, p, march.method.kept(memory)))
-        return (q, p, lost, memory, converged & (here | ~entered), looks), None
-
-    def row(state, number):
-        first = number * save_every
-        if save_every == 1:
-            state, _ = step(state, first)
         else:
-            state = adjoint.within_row(lambda s, n: step(s, first + n), state, rows, save_every)
-        q, p, _, memory, *_ = state
-        return state, (q, p, march.method.kept(memory))
+            # A sum and what it has lost are one number: the first alone has its derivative.
+            q, lost_q = with_compensation(q, lax.stop_gradient(lost[0]), dq)
+            p, lost_p = with_compensation(p, lax.stop_gradient(lost[1]), dp)
+            lost = lost_q, lost_p
+        return State(q, p, memory, lost), here | ~entered
 
-    lost = (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None
-    first = (q, p, march.method.kept(memory))
-    carry = (q, p, lost, memory, jnp.array(True), _blank(first, looked_at.size) if between else None)
-    (*_, converged, looks), saved = scalarised(lambda carry: adjoint.over_rows(row, carry, rows), in_lanes)(carry)
+    def show(state):
+        return state.q, state.p, moving.method.kept(state.memory)
+
+    def note(record, state, number, solved):
+        converged, looks = record
+        return converged & solved, _put(looks, looked_at, number, show(state))
+
+    state = State(q, p, memory, (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None)
+    first = show(state)
+    record = jnp.array(True), _blank(first, looked_at.size) if between else None
+    (converged, looks), saved = adjoint.along(Walk(step, note, show, rows, save_every), state, record, throw)
     times = march.time(jnp.arange(rows + 1) * save_every)
     points, momenta, kept = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, saved)
     seen = jax.vmap(march.observe_at)(times, points, momenta, kept)
