@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from fimlag._flat import flatten
 from fimlag._results import RESULTS
+from fimlag._scalarise import entries_of
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.integrators._choice import refuse_marked_contact
 from fimlag.integrators._default import default_method
@@ -79,6 +80,15 @@ class March(eqx.Module):
     def observe_at(self, t, q, p, kept) -> Observation:
         """The row of a state at a time, in the method's own count of time."""
         return self.method.observe(self.equations, t, q, p, kept)
+
+    def relies(self, phase: Phase) -> bool:
+        """Whether the method relies on what its formulas do not show, so that `inspect` may find something."""
+
+        def sound():
+            return self.inspect(jnp.asarray(0), phase) == RESULTS.successful
+
+        read = entries_of(sound)
+        return read is None or read[0][()].value is None
 
     def inspect(self, number, phase: Phase) -> RESULTS:
         """What the method finds wrong with a phase at the start of a step."""
