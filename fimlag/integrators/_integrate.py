@@ -3,16 +3,16 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from fimlag._results import RESULTS, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._adjoint import AbstractAdjoint, DirectAdjoint
 from fimlag.integrators._method import AbstractMethod, with_compensation
-from fimlag.integrators._motion import Start, begin, check_counts, checked_start, inspected_steps
+from fimlag.integrators._motion import Phase, Start, begin, check_counts, checked_start, inspected_steps
 from fimlag.integrators._trajectory import Trajectory
 from fimlag.integrators._walk import State, Walk
+from fimlag.integrators._witness import Witness
 
 _FEW = 64  # rows: where fewer are saved, a method's form is inspected between them too
 
@@ -81,8 +81,7 @@ def _run(start: Start, adjoint, save_every, compensated, throw) -> Trajectory:
     march, phase, regular = begin(start, start.q, start.p, v, start.s)
     moving, (q, p, memory) = adjoint.begin(march, phase)
     rows = start.steps // save_every
-    between = save_every > 1 and rows < _FEW and march.relies(phase)
-    looked_at = inspected_steps(start.steps if between else rows)
+    witness = Witness(march, start.steps) if save_every > 1 and rows < _FEW and march.relies(phase) else None
 
     def step(state, number, direction):
         q, p, memory, lost = state
@@ -103,23 +102,23 @@ def _run(start: Start, adjoint, save_every, compensated, throw) -> Trajectory:
         return state.q, state.p, moving.method.kept(state.memory)
 
     def note(record, state, number, solved):
-        converged, looks = record
-        return converged & solved, _put(looks, looked_at, number, show(state))
+        converged, seen = record
+        return converged & solved, witness and witness.look(seen, number + 1, Phase(state.q, state.p, state.memory))
 
     state = State(q, p, memory, (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None)
     first = show(state)
-    record = jnp.array(True), _blank(first, looked_at.size) if between else None
-    (converged, looks), saved = adjoint.along(Walk(step, note, show, rows, save_every), state, record, throw)
+    record = jnp.array(True), witness and witness.begin()
+    (converged, witnessed), saved = adjoint.along(Walk(step, note, show, rows, save_every), state, record, throw)
     times = march.time(jnp.arange(rows + 1) * save_every)
     points, momenta, kept = jax.tree.map(lambda start, rest: jnp.concatenate([start[None], rest]), first, saved)
     seen = jax.vmap(march.observe_at)(times, points, momenta, kept)
     velocities = seen.v.at[0].set(v)
-    if between:
-        there = jax.vmap(march.observe_at)(march.time(jnp.asarray(looked_at)), *looks)
-        inspected = there.t, looks[0], there.v, looks[2]
+    if witness is None:
+        looked_at = inspected_steps(rows)
+        looks = jax.tree.map(lambda rows: rows[looked_at], (seen.t, points, velocities, kept))
+        form = march.method.inspect(march.equations, *looks)
     else:
-        inspected = jax.tree.map(lambda rows: rows[looked_at], (seen.t, points, velocities, kept))
-    form = march.method.inspect(march.equations, *inspected)
+        form = witnessed.result
     result = first_failure(
         (~start.finite, RESULTS.nonfinite),
         (regular != RESULTS.successful, regular),
@@ -131,18 +130,6 @@ def _run(start: Start, adjoint, save_every, compensated, throw) -> Trajectory:
     return Trajectory(
         t=seen.t, q=q, v=v, p=p, result=result, method=march.method, s=seen.s, multipliers=seen.multipliers
     )
-
-
-def _blank(state, count):
-    return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), state)
-
-
-def _put(looks, looked_at: np.ndarray, number, state):
-    """States with that after a step among them, in the place of the next one to be inspected; None for none."""
-    if looks is None:
-        return None
-    place = jnp.sum(jnp.asarray(looked_at, number.dtype) <= number)
-    return jax.tree.map(lambda all, now: all.at[place].set(lax.stop_gradient(now)), looks, state)
 
 
 def _finite(array):
