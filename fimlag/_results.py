@@ -177,6 +177,9 @@ class RESULTS(eqx.Enumeration):
         "positive. Subtract a constant from the potential to keep it below zero, choose another transformation or "
         "density, or use more steps."
     )
+    interrupted = (
+        "The integration was interrupted: the last row is the state that was reached. Go on from there, or start again."
+    )
 
 
 class AbstractSolution(eqx.Module):
@@ -204,7 +207,9 @@ def either_failure(earlier: RESULTS, later: RESULTS) -> RESULTS:
 
 
 def raise_unless_successful(solution, throw: bool):
-    """The solution itself; with `throw`, an error naming cause and cure where its solve failed."""
+    """The solution itself; with `throw`, an error naming cause and cure where its solve failed, not where a user
+    stopped it."""
     if not throw:
         return solution
-    return solution.result.error_if(solution, solution.result != RESULTS.successful)
+    failed = (solution.result != RESULTS.successful) & (solution.result != RESULTS.interrupted)
+    return solution.result.error_if(solution, failed)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from fimlag._scalarise import scalarised
 from fimlag.integrators._blockwise import in_lanes
@@ -47,9 +47,10 @@ class Walk(NamedTuple):
         carry = within(lambda carry, ahead: (self.advance(carry, first + ahead), None), carry)
         return carry, self.show(carry[0])
 
-    def through(self, carry):
-        """State and record at the end, and the rows."""
-        return lax.scan(lambda carry, number: self.row(carry, number, self._within), carry, jnp.arange(self.rows))
+    def through(self, carry, first: int | Int[Array, ""] = 0):
+        """State and record at the end, and the rows, of which `first` are behind already."""
+        numbers = first + jnp.arange(self.rows)
+        return lax.scan(lambda carry, number: self.row(carry, number, self._within), carry, numbers)
 
     def _within(self, body, carry):
         if self.save_every == 1:
