@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree
 
-_LEAF = 8000  # bytes of an array in a block: the price of a loop's turn is spread over enough lanes
+_LEAF = 4000  # bytes of an array in a block: the price of a loop's turn is spread over enough lanes
 _ALL = 2**18  # bytes of all arrays in a block: with what lies between two turns, they stay in a core's own cache
 _EVEN, _ODD = 256, 8  # lanes: arrays at distances of powers of two share few places in a cache
 
