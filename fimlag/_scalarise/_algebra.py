@@ -1,7 +1,8 @@
-"""What an operation on numbers simplifies to: known numbers, structural zeros and ones, signs and powers of two.
+"""What an operation on numbers simplifies to: structural zeros and ones, signs and powers of two.
 
-A product with a structural zero is zero and a difference of equal terms is zero, infinity and NaN included. Everything
-else gives the number that the operation as written gives, but for the sign of zero and for underflow, and powers with
+A product with a structural zero, a quotient of one, and a difference of equal terms are zero, infinity and NaN
+included. Everything else gives the number that the operation as written gives, but for the sign of zero, for numbers
+within a factor of 2^16 of overflow or underflow, where powers of two have moved past each other, and for powers with
 half-integer exponents, which are products of square roots.
 """
 
@@ -14,59 +15,14 @@ COMMUTATIVE = {"add", "mul", "max", "min", "and", "or", "xor", "eq", "ne"}
 IDENTITIES = {"stop_gradient", "copy", "copy_p", "name"}
 
 _HIGHEST = 16  # the highest power written as products
-_EXPONENT = 8  # of the largest power of two that moves out of products: several together overflow no type
-_UFUNCS = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "neg": np.negative,
-    "abs": np.abs,
-    "sign": np.sign,
-    "max": np.maximum,
-    "min": np.minimum,
-    "square": np.square,
-    "sqrt": np.sqrt,
-    "exp": np.exp,
-    "log": np.log,
-    "sin": np.sin,
-    "cos": np.cos,
-    "pow": np.power,
-    "floor": np.floor,
-    "ceil": np.ceil,
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "not": np.invert,
-    "is_finite": np.isfinite,
-}
-
-
-def folded(name: str, params: dict, values: list, dtype):
-    """The value of an operation whose arguments are all known, None where they are not or the operation is not."""
-    if any(value is None for value in values):
-        return None
-    with np.errstate(all="ignore"):
-        if name in _UFUNCS:
-            return _UFUNCS[name](*values).astype(dtype)
-        if name == "div" and np.issubdtype(dtype, np.inexact):
-            return np.divide(*values).astype(dtype)
-        if name == "integer_pow" and np.issubdtype(dtype, np.inexact):
-            return np.float_power(values[0], params["y"]).astype(dtype)
-        if name == "convert_element_type":
-            return values[0].astype(dtype)
-    return None
+_EXPONENT = 8  # of the largest power of two that moves out of products: several together overflow no type of 32 bits
 
 
 def rewritten(graph, name: str, params: dict, args: Sequence, dtype):
     """The node of an operation in simpler form, None where the operation is simple as it is."""
-    real = np.issubdtype(dtype, np.floating)
-    rule = (_REAL if real else {}).get(name) or _ANY.get(name)
+    real = np.issubdtype(dtype, np.floating) and dtype.itemsize >= 4
+    special = _REAL if real else _LOGICAL if dtype.kind == "b" else {}
+    rule = special.get(name) or _ANY.get(name)
     return None if rule is None else rule(graph, params, dtype, *args)
 
 
@@ -79,7 +35,8 @@ def _product(graph, params, dtype, a, b):
     if a.value is not None:
         a, b = b, a
     if b.value is not None:
-        return graph.plain("mul", (a, graph.constant((by * and_by * b.value).astype(dtype))), dtype)
+        known = _times(by * and_by, b.value)
+        return None if known is None else graph.plain("mul", (a, graph.constant(known)), dtype)
     return _scaled(graph, by * and_by, graph.plain("mul", (a, b), dtype), dtype)
 
 
@@ -198,11 +155,13 @@ _REAL = {
     "square": _square,
     "pow": _real_power,
 }
+_LOGICAL = {
+    "and": _neutral(True, False),
+    "or": _neutral(False, True),
+}
 _ANY = {
     "mul": _neutral(1, 0),
     "add": _neutral(0),
-    "and": _neutral(True, False),
-    "or": _neutral(False, True),
     "max": _larger_or_smaller,
     "min": _larger_or_smaller,
     "select_n": _select,
@@ -232,6 +191,13 @@ def _signed(node):
     return 1.0, node
 
 
+def _times(factor: float, value):
+    """A power of two times a known number, None where the type does not hold it."""
+    with np.errstate(all="ignore"):
+        scaled = np.asarray(factor * value, value.dtype)
+        return scaled if scaled / factor == value else None
+
+
 def _is_power_of_two(value) -> bool:
     mantissa, exponent = math.frexp(float(value))
     return abs(mantissa) == 0.5 and abs(exponent) <= _EXPONENT
@@ -242,7 +208,7 @@ def _scaled(graph, factor: float, core, dtype):
     if core is None:
         return graph.constant(np.asarray(factor, dtype))
     if core.value is not None:
-        return graph.constant((factor * core.value).astype(dtype))
+        return graph.constant(np.asarray(factor * core.value, dtype))
     by, core = _signed(core)
     factor = by * factor
     if factor == -1:

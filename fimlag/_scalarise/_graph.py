@@ -7,7 +7,8 @@ import numpy as np
 from jax import lax
 from jax.extend.core import Primitive
 
-from fimlag._scalarise._algebra import COMMUTATIVE, folded, rewritten
+from fimlag._scalarise._algebra import COMMUTATIVE, rewritten
+from fimlag._scalarise._folding import folded
 
 _FUNCTIONS = {
     "add": lax.add,
@@ -74,10 +75,14 @@ class Output(NamedTuple):
 
 
 class Graph:
-    """The nodes of one program; equal operations on the same nodes are one node."""
+    """The nodes of one program; equal operations on the same nodes are one node.
+
+    **Attributes:** `limit`: of their number; `read`: what loops, branches and operations on whole arrays have become.
+    """
 
     def __init__(self, limit: int):
         self.limit = limit
+        self.read: dict[Hashable, Sequence] = {}
         self._nodes: dict[Hashable, Node] = {}
         self._count = 0
 
@@ -116,20 +121,20 @@ class Graph:
         args = sorted(args, key=lambda arg: arg.order) if name in COMMUTATIVE else args
         return self.call(Arithmetic(name), args, (), dtype)
 
-    def call(self, operation: Callable, args: Sequence[Node], shape, dtype) -> Node:
-        """Any operation on nodes."""
+    def call(self, operation: Callable, args: Sequence[Node], shape, dtype, level: int = 0) -> Node:
+        """Any operation on nodes, at a level or above it."""
         args = tuple(args)
         key = operation, tuple(arg.order for arg in args)
-        return self._shared(key, operation, args, tuple(shape), dtype)
+        return self._shared(key, operation, args, tuple(shape), dtype, level=level)
 
     def outputs(self, node: Node, avals: Iterable) -> list[Node]:
         """The values of a node that makes several, of given shapes and types."""
         return [self.call(Output(place), (node,), aval.shape, aval.dtype) for place, aval in enumerate(avals)]
 
-    def _shared(self, key, operation, args, shape, dtype, value=None) -> Node:
+    def _shared(self, key, operation, args, shape, dtype, value=None, level=0) -> Node:
         node = self._nodes.get(key)
         if node is None:
-            level = max((arg.level for arg in args), default=0)
+            level = max((level, *(arg.level for arg in args)))
             node = self._nodes[key] = self._made(operation, args, shape, dtype, level, value)
         return node
 

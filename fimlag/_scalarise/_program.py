@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core.primitives import convert_element_type_p
 
+from fimlag._scalarise._bodies import evaluated
 from fimlag._scalarise._graph import Graph, Node, TooLargeError, live
-from fimlag._scalarise._loops import evaluated
 from fimlag._scalarise._reader import Reader
-from fimlag._scalarise._values import LARGEST, UnreadableError, Value, constant, packed
+from fimlag._scalarise._values import LARGEST, UnreadableError, Value, constant, is_known, packed
 
 
 class Program:
@@ -18,7 +18,9 @@ class Program:
 
     def __init__(self, traced: ClosedJaxpr, limit: int):
         self.jaxpr, self.consts, self.limit = traced.jaxpr, list(traced.consts), limit
-        self.places = [place for place, const in enumerate(self.consts) if not _is_known(const)]
+        self.places = [
+            place for place, const in enumerate(self.consts) if not is_known(const) or np.size(const) > LARGEST
+        ]
 
     @property
     def unknown(self) -> list:
@@ -36,7 +38,7 @@ class Program:
         """The outputs of the program on nodes of a graph."""
         given = dict(zip(self.places, inputs, strict=False))
         consts = [given.get(place) or constant(graph, const) for place, const in enumerate(self.consts)]
-        return Reader(graph, 0).read(self.jaxpr, consts, inputs[len(self.places) :])
+        return Reader(graph).read(self.jaxpr, inputs[len(self.places) :], consts)
 
     def as_scalars(self, *inputs) -> list:
         """The program by scalar code, as it is written where that is not possible."""
@@ -48,8 +50,13 @@ class Program:
             return self.as_written(*inputs)
         inside, _ = live(nodes, -1)
         known = {entry.order: value for entry, value in zip(entries, inputs, strict=True)}
-        return evaluated([node for node in inside if node.operation is not None], nodes, known)
+        values = evaluated([node for node in inside if node.operation is not None], nodes, known)
+        return [_of_kind(value, variable.aval) for value, variable in zip(values, self.jaxpr.outvars, strict=True)]
 
 
-def _is_known(const) -> bool:
-    return not isinstance(const, Tracer) and np.size(const) <= LARGEST
+def _of_kind(value, aval):
+    """A value as an array, of a weak type where the program gives it one."""
+    value = jnp.asarray(value)
+    if not getattr(aval, "weak_type", False) or value.weak_type:
+        return value
+    return convert_element_type_p.bind(value, new_dtype=aval.dtype, weak_type=True, sharding=None)

@@ -6,11 +6,14 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from fimlag._scalarise._algebra import IDENTITIES
-from fimlag._scalarise._arrays import ELEMENTWISE, PLACES, RULES, elementwise
-from fimlag._scalarise._graph import Graph
-from fimlag._scalarise._loops import read_checkpoint, read_cond, read_scan, read_while
+from fimlag._scalarise._arrays import ELEMENTWISE, MOVES, elementwise
+from fimlag._scalarise._branches import read_checkpoint, read_cond
+from fimlag._scalarise._graph import Graph, Node
+from fimlag._scalarise._loops import read_scan, read_while
+from fimlag._scalarise._places import PLACED
 from fimlag._scalarise._solve import read_solve
-from fimlag._scalarise._values import UnreadableError, Value, constant, loose, packed, small
+from fimlag._scalarise._sums import COMBINATIONS
+from fimlag._scalarise._values import UnreadableError, Value, constant, loose, opened, packed, small
 
 _CALLED = {  # the parameter that holds the program an equation calls with its own arguments
     "jit": "jaxpr",
@@ -19,8 +22,8 @@ _CALLED = {  # the parameter that holds the program an equation calls with its o
     "core_call": "call_jaxpr",
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
-    "custom_vmap_call": "call",
 }
+RULES = {**dict.fromkeys(ELEMENTWISE, elementwise), **MOVES, **COMBINATIONS}
 _STRUCTURED = {
     "scan": read_scan,
     "while": read_while,
@@ -34,6 +37,8 @@ _STRUCTURED = {
 class Whole:
     """An equation on whole arrays, left as it is."""
 
+    outside = ()
+
     def __init__(self, equation):
         self.equation = equation
 
@@ -44,59 +49,78 @@ class Whole:
 
 
 class Reader:
-    """Reads traced programs at one level of loops."""
+    """Reads traced programs at one level of loops.
 
-    def __init__(self, graph: Graph, level: int):
-        self.graph, self.level = graph, level
+    What may not run at all, as the body of a loop until a condition fails, or a branch, keeps its loops and its
+    operations on whole arrays: taken out of it, they would run in any case, and might not end. `floor` is the level
+    of the innermost such part.
+    """
 
-    def inner(self) -> "Reader":
-        """The reader of a loop's body."""
-        return Reader(self.graph, self.level + 1)
+    def __init__(self, graph: Graph, level: int = 0, floor: int = 0):
+        self.graph, self.level, self.floor = graph, level, floor
 
-    def read(self, jaxpr: Jaxpr, consts: Sequence[Value], args: Sequence[Value]) -> list[Value]:
-        """The outputs of a program on given inputs."""
+    def inner(self, surely: bool) -> "Reader":
+        """The reader of a part inside, which surely runs once or may not."""
+        return Reader(self.graph, self.level + 1, self.floor if surely else self.level + 1)
+
+    def read(
+        self, program: Jaxpr | ClosedJaxpr, args: Sequence[Value], consts: Sequence[Value] | None = None
+    ) -> list[Value]:
+        """The outputs of a program on given inputs; its constants are those that it brings where none are given."""
+        jaxpr = getattr(program, "jaxpr", program)
         if jaxpr.effects:
             raise UnreadableError
+        if consts is None:
+            consts = [constant(self.graph, const) for const in getattr(program, "consts", ())]
         known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
 
         def value(atom):
-            return constant(self.graph, atom.val) if isinstance(atom, Literal) else known[atom]
+            return constant(self.graph, atom.val, atom.aval.dtype) if isinstance(atom, Literal) else known[atom]
 
         for equation in jaxpr.eqns:
             known.update(zip(equation.outvars, self._made(equation, [*map(value, equation.invars)]), strict=True))
         return [value(atom) for atom in jaxpr.outvars]
 
-    def read_closed(self, jaxpr: ClosedJaxpr, args: Sequence[Value]) -> list[Value]:
-        """The outputs of a program that brings its constants."""
-        return self.read(jaxpr.jaxpr, [constant(self.graph, const) for const in jaxpr.consts], args)
+    def outputs(self, operation, operands: Sequence[Node], like: Sequence) -> list[Node]:
+        """The values that an operation makes of operands and of what it takes from outside, of given shapes and types.
+
+        It stays where it may not run at all.
+        """
+        node = self.graph.call(operation, [*operation.outside, *operands], (), None, self.floor)
+        return self.graph.outputs(node, like)
 
     def _made(self, equation, args) -> Sequence[Value]:
         name = equation.primitive.name
         if name in _CALLED:
-            called = equation.params[_CALLED[name]]
-            jaxpr, consts = getattr(called, "jaxpr", called), getattr(called, "consts", ())
-            return self.read(jaxpr, [constant(self.graph, const) for const in consts], args)
+            return self.read(equation.params[_CALLED[name]], args)
         if name in IDENTITIES:
             return args
-        structured = _STRUCTURED.get(name)
-        made = structured(self, equation, args) if structured else self._by_entries(equation, args)
-        return self._whole(equation, args) if made is None else made
+        made = self._by_entries(equation, args)
+        return self._once(equation, args) if made is None else made
 
     def _by_entries(self, equation, args) -> Sequence[Value] | None:
         """The outputs of an equation taken apart, None where it has no rule or is too large."""
         name, avals = equation.primitive.name, [variable.aval for variable in equation.outvars]
-        rule = elementwise if name in ELEMENTWISE else RULES.get(name)
+        rule, places = PLACED.get(name, (RULES.get(name), slice(0)))
         if rule is None or not all(map(small, [*args, *avals])):
             return None
         arrays = [loose(self.graph, arg) for arg in args]
-        places = [node for array in arrays[PLACES[name]] for node in array.flat] if name in PLACES else []
-        if any(node.value is None for node in places) or _changes_type(equation, arrays):
-            return None
-        return rule(self.graph, equation, *arrays)
+        unknown = any(node.value is None for array in arrays[places] for node in array.flat)
+        return None if unknown or _changes_type(equation, arrays) else rule(self.graph, equation, *arrays)
+
+    def _once(self, equation, args) -> Sequence[Value]:
+        """The outputs of a loop, a branch, or an equation on whole arrays, read once for the same arguments."""
+        orders = tuple(tuple(node.order for node in opened(self.graph, [arg])) for arg in args)
+        key = id(equation), self.floor, orders
+        if key not in self.graph.read:
+            structured = _STRUCTURED.get(equation.primitive.name)
+            made = structured(self, equation, args) if structured else None
+            self.graph.read[key] = self._whole(equation, args) if made is None else made
+        return self.graph.read[key]
 
     def _whole(self, equation, args) -> Sequence[Value]:
-        node = self.graph.call(Whole(equation), [packed(self.graph, arg) for arg in args], (), None)
-        return self.graph.outputs(node, [variable.aval for variable in equation.outvars])
+        avals = [variable.aval for variable in equation.outvars]
+        return self.outputs(Whole(equation), [packed(self.graph, arg) for arg in args], avals)
 
 
 def _changes_type(equation, arrays) -> bool:

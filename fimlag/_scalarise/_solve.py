@@ -5,8 +5,8 @@ from functools import reduce
 import numpy as np
 from jax.extend.core.primitives import convert_element_type_p
 
+from fimlag._scalarise._branches import branched
 from fimlag._scalarise._graph import Graph, Node
-from fimlag._scalarise._loops import branched
 from fimlag._scalarise._values import closed, opened, small
 
 _UNKNOWNS = 48  # of a system taken apart
@@ -40,6 +40,10 @@ class Operations:
     def exceeds(self, a, b):
         return self.graph.arithmetic("gt", (a, b), np.dtype(bool))
 
+    def regular(self, value, size):
+        """Whether a number is not zero next to one that it may be the difference of, and both are finite."""
+        return self.exceeds(self.abs(value), self.mul(self.number(2 * np.finfo(self.dtype).eps), size))
+
     def both(self, a, b):
         return self.graph.arithmetic("and", (a, b), np.dtype(bool))
 
@@ -51,7 +55,8 @@ def read_solve(reader, equation, args):
     """The solution of a linear system whose matrix is symmetric by its formulas: by Cramer's rule for each pair of
     unknowns that depend on each other alone, by LDL^T for more of them where its pivots are positive.
 
-    Every other system is solved as the program says.
+    One or two unknowns are NaN where their matrix is singular to working precision. Every other system is solved as
+    the program says.
     """
     lengths, programs = equation.params["const_lengths"], equation.params["jaxprs"]
     ends = np.cumsum([lengths.matvec, lengths.vecmat, lengths.solve, lengths.transpose_solve])
@@ -60,10 +65,11 @@ def read_solve(reader, equation, args):
     avals = [variable.aval for variable in equation.outvars]
 
     def as_written():
-        return reader.read_closed(programs.solve, [*to_solve, *right])
+        return reader.read(programs.solve, [*to_solve, *right])
 
     size = sum(int(np.prod(aval.shape)) for aval in avals)
-    if size > _UNKNOWNS or not all(map(small, [*avals, *to_product, *right])):
+    real = {aval.dtype for aval in avals} <= {np.dtype(np.float32), np.dtype(np.float64)}
+    if not real or size > _UNKNOWNS or not all(map(small, [*avals, *to_product, *right])):
         return as_written()
     matrix = _matrix(reader, programs.matvec, to_product, avals, size)
     blocks = _blocks(matrix)
@@ -85,10 +91,9 @@ def read_solve(reader, equation, args):
 def _or_as_written(reader, ops, sure, solution, to_solve, right, program):
     """A solution where all are sure of it, else what the program finds."""
     operands, given = [*opened(reader.graph, to_solve), *opened(reader.graph, right)], program.in_avals
-    inner = reader.inner()
 
-    def written(nodes):
-        return opened(reader.graph, inner.read_closed(program, closed(nodes[len(solution) :], given)))
+    def written(inner, nodes):
+        return opened(reader.graph, inner.read(program, closed(nodes[len(solution) :], given)))
 
     which = reader.graph.apply(
         convert_element_type_p,
@@ -96,7 +101,7 @@ def _or_as_written(reader, ops, sure, solution, to_solve, right, program):
         (reduce(ops.both, sure),),
         np.dtype(np.int32),
     )
-    return branched(reader, which, [written, lambda nodes: nodes[: len(solution)]], [*solution, *operands])
+    return branched(reader, which, [written, lambda _, nodes: nodes[: len(solution)]], [*solution, *operands])
 
 
 def _matrix(reader, program, consts, avals, size) -> np.ndarray:
@@ -104,7 +109,7 @@ def _matrix(reader, program, consts, avals, size) -> np.ndarray:
     columns = []
     for unit in np.eye(size):
         nodes = [reader.graph.constant(np.asarray(entry, avals[0].dtype)) for entry in unit]
-        columns.append(opened(reader.graph, reader.read_closed(program, [*consts, *closed(nodes, avals)])))
+        columns.append(opened(reader.graph, reader.read(program, [*consts, *closed(nodes, avals)])))
     matrix = np.empty((size, size), object)
     for place, column in enumerate(columns):
         matrix[:, place] = column
@@ -128,17 +133,33 @@ def _blocks(matrix) -> list[list[int]]:
 
 def _by_cofactors(ops, matrix, right):
     """One unknown, or two by Cramer's rule; NaN where the matrix is singular to working precision."""
+    nan = ops.number(np.nan)
     if len(right) == 1:
-        return [ops.div(right[0], matrix[0, 0])], None
-    (a, b), (_, c) = matrix
-    outer, inner = ops.mul(a, c), ops.mul(b, b)
+        ((a,),) = matrix
+        return [ops.where(ops.regular(a, ops.abs(a)), ops.div(right[0], a), nan)], None
+    rows = zip(matrix, right, strict=True)
+    (a, b, first), (d, c, second) = [_scaled_row(ops, *row, value) for row, value in rows]
+    outer, inner = ops.mul(a, c), ops.mul(b, d)
     determinant = ops.sub(outer, inner)
-    size = ops.add(ops.abs(outer), inner)
-    regular = ops.exceeds(ops.abs(determinant), ops.mul(ops.number(2 * np.finfo(ops.dtype).eps), size))
-    inverse = ops.where(regular, ops.div(ops.number(1), determinant), ops.number(np.nan))
-    first = ops.sub(ops.mul(c, right[0]), ops.mul(b, right[1]))
-    second = ops.sub(ops.mul(a, right[1]), ops.mul(b, right[0]))
-    return [ops.mul(first, inverse), ops.mul(second, inverse)], None
+    # Where products underflow they are wrong: none of the numbers added here is then exceeded.
+    size = ops.add(ops.add(ops.abs(outer), ops.abs(inner)), ops.number(_smallest(ops.dtype)))
+    inverse = ops.where(ops.regular(determinant, size), ops.div(ops.number(1), determinant), nan)
+    left = ops.sub(ops.mul(c, first), ops.mul(b, second))
+    right = ops.sub(ops.mul(a, second), ops.mul(d, first))
+    return [ops.mul(left, inverse), ops.mul(right, inverse)], None
+
+
+def _scaled_row(ops, a, b, right):
+    """A row of a system of two, of size one where products of its type soon overflow."""
+    if ops.dtype.itemsize >= 8:
+        return a, b, right
+    by = ops.div(ops.number(1), ops.add(ops.abs(a), ops.abs(b)))
+    return ops.mul(a, by), ops.mul(b, by), ops.mul(right, by)
+
+
+def _smallest(dtype) -> float:
+    """Numbers below this lose digits in products."""
+    return float(np.finfo(dtype).tiny / np.finfo(dtype).eps ** 2)
 
 
 def _by_factors(ops, matrix, right):

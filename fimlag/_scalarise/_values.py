@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 from fimlag._scalarise._graph import Graph, Node
 
@@ -16,6 +17,16 @@ Value = np.ndarray | Node  # an array of nodes, or one node for an array kept wh
 
 class UnreadableError(Exception):
     """A program does something that cannot be taken apart."""
+
+
+class Held:
+    """A value that comes with a program, but is no known number: a random key, or one that is traced outside."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self):
+        return self.value
 
 
 class Packed(NamedTuple):
@@ -39,15 +50,21 @@ class Entry(NamedTuple):
 
 def small(value) -> bool:
     """Whether a value is taken apart: its size decides, and whether it holds numbers."""
-    loose = isinstance(value, np.ndarray)
-    return loose or (int(np.prod(value.shape)) <= LARGEST and isinstance(value.dtype, np.dtype))
+    apart = isinstance(value, np.ndarray)
+    return apart or (0 < int(np.prod(value.shape)) <= LARGEST and isinstance(value.dtype, np.dtype))
 
 
-def constant(graph: Graph, array) -> Value:
-    """A known array."""
-    array = np.asarray(array)
-    whole = graph.constant(array)
-    return loose(graph, whole) if small(whole) and array.size else whole
+def is_known(value) -> bool:
+    """Whether a value that comes with a program is known when the program is read."""
+    return not isinstance(value, Tracer) and isinstance(jnp.result_type(value), np.dtype)
+
+
+def constant(graph: Graph, array, dtype=None) -> Value:
+    """An array that comes with a program, of its own type where none is given."""
+    if not is_known(array):
+        return graph.call(Held(array), (), array.shape, array.dtype)
+    whole = graph.constant(np.asarray(array, dtype))
+    return loose(graph, whole) if small(whole) else whole
 
 
 def loose(graph: Graph, value: Value) -> np.ndarray:
@@ -72,8 +89,6 @@ def packed(graph: Graph, value: Value) -> Node:
     if isinstance(value, Node):
         return value
     entries = list(value.flat)
-    if not entries:
-        raise UnreadableError
     if value.shape == ():
         return entries[0]
     if all(entry.value is not None for entry in entries):
