@@ -11,6 +11,7 @@ from fimlag._results import RESULTS, first_failure
 from fimlag.integrators._adjoint import AbstractAdjoint
 from fimlag.integrators._method import with_compensation
 from fimlag.integrators._motion import March, Phase, Start, begin, inspected_steps
+from fimlag.integrators._splitting import AbstractSplitting
 from fimlag.integrators._trajectory import Trajectory
 from fimlag.integrators._walk import State, Walk
 from fimlag.integrators._witness import Witness
@@ -56,9 +57,16 @@ def course(start: Start, adjoint: AbstractAdjoint, save_every: int, compensated:
         converged, seen = record
         return converged & solved, witness and witness.look(seen, number + 1, Phase(state.q, state.p, state.memory))
 
+    def leap(state, first):
+        q, p, memory = moving.method.leap(
+            moving.equations, moving.time, moving.h, state.q, state.p, state.memory, first, save_every
+        )
+        return State(q, p, memory, None)
+
+    joins = isinstance(moving.method, AbstractSplitting) and not compensated and witness is None and save_every > 1
     state = State(q, p, memory, (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None)
     record = jnp.array(True), witness and witness.begin()
-    return Course(march, regular, Walk(step, note, show, rows, save_every), state, record)
+    return Course(march, regular, Walk(step, note, show, rows, save_every, leap if joins else None), state, record)
 
 
 def trajectory(start: Start, plan: Course, counts: Int[Array, " rows"], record: PyTree, rows: PyTree) -> Trajectory:

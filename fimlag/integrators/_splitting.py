@@ -1,6 +1,7 @@
 """Products of drifts and kicks, the machinery of all explicit symplectic methods."""
 
 import abc
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -55,6 +56,15 @@ class AbstractSplitting(AbstractMethod):
         march = _kicks_outside if self.splitting.kick_first else _drifts_outside
         return march(self.splitting, equations, t, h, q, p, memory)
 
+    def leap(self, equations, time: Callable, h, q, p, memory, first, count: int):
+        """`(q, p, memory)` after a count of steps, the last flow of each joined with the first of the next.
+
+        **Arguments:** `time(number)`: when a step starts; `first`: the number of the first step; the others as for
+        `step`.
+        """
+        march = _kicks_joined if self.splitting.kick_first else _drifts_joined
+        return march(self.splitting, equations, time, h, q, p, memory, first, count)
+
     def kept(self, memory):
         return None
 
@@ -98,9 +108,58 @@ def _drifts_outside(splitting, equations, t, h, q, p, memory):
     return Step(dq, dp, memory, jnp.array(True))
 
 
+def _kicks_joined(splitting, equations, time, h, q, p, force, first, count):
+    """Kick; drift, kick, ..., drift and a joined kick for each step but the last; drift, kick, ..., kick."""
+    drifts, kicks, elapsed = splitting.drifts, splitting.kicks, np.cumsum(splitting.drifts)
+
+    def stages(number, q, p, *shares):
+        def drift_and_kick(state, share):
+            dq, dp = state
+            drift, kick, elapsed = share
+            dq = dq + drift * h * equations.velocity(p + dp)
+            return (dq, dp + kick * h * equations.force(time(number) + elapsed * h, q + dq)), None
+
+        return _rolled(drift_and_kick, (jnp.zeros_like(q), jnp.zeros_like(p)), *shares)
+
+    def step(ahead, state):
+        q, p = state
+        dq, dp = stages(first + ahead, q, p, drifts, (*kicks[1:-1], kicks[-1] + kicks[0]), elapsed)
+        return q + dq, p + dp
+
+    q, p = lax.fori_loop(0, count - 1, step, (q, p + kicks[0] * h * force))
+    last = first + count - 1
+    dq, dp = stages(last, q, p, drifts[:-1], kicks[1:-1], elapsed[:-1])
+    q = q + (dq + drifts[-1] * h * equations.velocity(p + dp))
+    force = equations.force(time(last) + h, q)
+    return q, p + (dp + kicks[-1] * h * force), force
+
+
+def _drifts_joined(splitting, equations, time, h, q, p, memory, first, count):
+    """Drift; kick, drift, ..., kick and a joined drift for each step but the last; kick, drift, ..., drift."""
+    drifts, kicks, elapsed = splitting.drifts, splitting.kicks, np.cumsum(splitting.drifts)[:-1]
+
+    def step(ahead, state, last=drifts[-1] + drifts[0]):
+        q, p = state
+
+        def kick_and_drift(state, share):
+            dq, dp = state
+            kick, drift, elapsed = share
+            dp = dp + kick * h * equations.force(time(first + ahead) + elapsed * h, q + dq)
+            return (dq + drift * h * equations.velocity(p + dp), dp), None
+
+        start = jnp.zeros_like(q), jnp.zeros_like(p)
+        dq, dp = _rolled(kick_and_drift, start, kicks, (*drifts[1:-1], last), elapsed)
+        return q + dq, p + dp
+
+    state = lax.fori_loop(0, count - 1, step, (q + drifts[0] * h * equations.velocity(p), p))
+    return *step(count - 1, state, drifts[-1]), memory
+
+
 def _rolled(body, state, *shares):
     """A scan over the shares: copies of the force in line would outgrow the loops that XLA compiles as one."""
     dtype = jax.tree.leaves(state)[0].dtype
+    if len(shares[0]) == 0:
+        return state
     if len(shares[0]) == 1:
         return body(state, [float(share[0]) for share in shares])[0]
     return lax.scan(body, state, [jnp.asarray(share, dtype) for share in shares])[0]

@@ -8,7 +8,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from fimlag._scalarise import scalarised
-from fimlag.integrators._blockwise import in_lanes
+from fimlag.integrators._ensemble import ensemble
 
 
 class State(NamedTuple):
@@ -26,7 +26,9 @@ class Walk(NamedTuple):
     **Attributes:** `step(state, number, direction)`: the state after the step that starts at a number of steps and
     leads ahead (direction 1) or back (-1), and whether its equations were solved; `note(record, state, number,
     solved)`: the record, which has no derivative, with what is seen after the step of this number; `show(state)`: what
-    a row keeps of a state, of this alone; `rows` after the start; `save_every`: steps from row to row.
+    a row keeps of a state, of this alone; `rows` after the start; `save_every`: steps from row to row;
+    `leap(state, number)`: the state after all steps of a row from a number of steps on, where the method makes them
+    faster together than one by one, and nothing is recorded of them.
     """
 
     step: Callable
@@ -34,6 +36,7 @@ class Walk(NamedTuple):
     show: Callable
     rows: int
     save_every: int
+    leap: Callable | None = None
 
     def advance(self, carry, number):
         """State and record after the step of a number."""
@@ -44,6 +47,9 @@ class Walk(NamedTuple):
     def row(self, carry, number, within: Callable):
         """State and record after the steps up to the next row, and this; `within` loops over the steps of a row."""
         first = number * self.save_every
+        if self.leap is not None:
+            state = self.leap(carry[0], first)
+            return (state, carry[1]), self.show(state)
         carry = within(lambda carry, ahead: (self.advance(carry, first + ahead), None), carry)
         return carry, self.show(carry[0])
 
@@ -59,5 +65,5 @@ class Walk(NamedTuple):
 
 
 def by_scalars(function: Callable) -> Callable:
-    """A function of arrays evaluated by scalar code, many trajectories in blocks of lanes."""
-    return scalarised(function, in_lanes)
+    """A function of arrays evaluated by scalar code, many trajectories by what is fast on the device."""
+    return scalarised(function, ensemble)

@@ -158,3 +158,28 @@ def test_energy_wanders_at_random_and_compensation_lowers_its_floor(dtype, orbit
     assert spread(False) < np.sqrt(steps)
     assert spread(True) < np.sqrt(steps) / gain
     assert gain * spread(True) < 2 * spread(False)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        fl.SymplecticEuler(),
+        fl.StormerVerlet(),
+        fl.StormerVerlet("dkd"),
+        fl.Yoshida4(),
+        fl.McLachlan4(),
+        fl.BlanesMoan4(),
+    ],
+    ids=lambda method: type(method).__name__,
+)
+def test_steps_taken_together_are_the_steps_taken_one_by_one(method):
+    # Their joined flows round otherwise: two units a step of 60, on numbers of size one, in a motion that is stable.
+    def driven(t, q, v):
+        return v @ v / 2 + v[0] - q @ q / 2 - q[0] ** 2 * q[1] - q[0] * jnp.sin(3 * t)
+
+    q, v = jnp.array([0.3, -0.2]), jnp.array([0.1, 0.2])
+    together, singly = (
+        fl.integrate(driven, q, v, t0=0.5, t1=3.5, steps=60, save_every=every, method=method) for every in (20, 1)
+    )
+    for rows, each in ((together.q, singly.q), (together.p, singly.p)):
+        np.testing.assert_allclose(rows, each[::20], rtol=0, atol=120 * jnp.finfo(q.dtype).eps)
