@@ -88,7 +88,7 @@ class March(eqx.Module):
             return self.inspect(jnp.asarray(0), phase) == RESULTS.successful
 
         read = entries_of(sound)
-        return read is None or read[0][()].value is None
+        return read is None or read[0].item().value is None
 
     def inspect(self, number, phase: Phase) -> RESULTS:
         """What the method finds wrong with a phase at the start of a step."""
