@@ -5,12 +5,14 @@ import os
 import jax
 from jaxtyping import Array, Float
 
+_LITTLE = 2**24  # bytes, not worth a question
 _COPIES = 6  # of a row's coordinates: points, velocities and momenta, and what they are put together from
 
 
 def refuse_beyond_memory(rows: int, q: Float[Array, " d"]):
     """Raise a `MemoryError` for rows that do not fit into the memory that is free, where that is known."""
-    needed, free = rows * q.size * q.dtype.itemsize * _COPIES, _free_bytes()
+    needed = rows * q.size * q.dtype.itemsize * _COPIES
+    free = _free_bytes() if needed > _LITTLE else None
     if free is None or needed <= free:
         return
     raise MemoryError(

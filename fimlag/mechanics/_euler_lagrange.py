@@ -178,7 +178,7 @@ def flat_equations(flat: FlatLagrangian, t, q, v) -> tuple[Float[Array, "d d"], 
     velocities = jnp.concatenate([zeros[None], identity])
     # Row 0 is the momentum's rate at constant velocity, the others are the mass matrix.
     rates = jax.vmap(lambda *direction: tangent(*direction)[1])(times, points, velocities)
-    return rates[1:], _with_forces(flat, pull, t, q, v) - rates[0]
+    return (rates[1:] + rates[1:].T) / 2, _with_forces(flat, pull, t, q, v) - rates[0]
 
 
 def refuse_own_dynamics(system: LagrangianFn):
