@@ -102,7 +102,8 @@ class AbstractGauss(AbstractMethod):
 
         middle = b @ guess
         inverse = equations.inverse(t + h / 2, q + h / 2 * middle[: q.size], middle)
-        floor = jnp.zeros_like(start).at[: q.size].set(4 * jnp.abs(q) * jnp.finfo(q.dtype).eps ** (1 / 3) / jnp.abs(h))
+        velocities = 4 * jnp.abs(q) * jnp.finfo(q.dtype).eps ** (1 / 3) / jnp.abs(h)
+        floor = jnp.pad(velocities, (0, start.size - q.size))
         unknowns = _stages(residual, guess, inverse, start, floor, self.max_iterations)
         dq, change = h * (b @ unknowns[:, : q.size]), h * (b @ stages(unknowns)[1])
         dp, s = equations.end(t + h, q + dq, p, s, change)
