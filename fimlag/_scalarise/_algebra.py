@@ -11,8 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fimlag._scalarise._powers import HalfPower
+
 COMMUTATIVE = {"add", "mul", "max", "min", "and", "or", "xor", "eq", "ne"}
-IDENTITIES = {"stop_gradient", "copy", "copy_p", "name"}
+IDENTITIES = {"copy", "copy_p", "name"}
 
 _HIGHEST = 16  # the highest power written as products
 _EXPONENT = 8  # of the largest power of two that moves out of products: several together overflow no type of 32 bits
@@ -104,6 +106,8 @@ def _real_power(graph, params, dtype, a, exponent):
     if exponent.value is None or abs(exponent.value) > _HIGHEST / 2 or 2 * exponent.value % 1 != 0:
         return None
     whole, half = divmod(abs(float(exponent.value)), 1)
+    if half and graph.differentiable:
+        return graph.call(HalfPower(int(2 * exponent.value)), (a,), (), dtype)
     result = _power(graph, params, dtype, a, int(whole))
     if half:
         root = graph.arithmetic("sqrt", (a,), dtype)
@@ -124,6 +128,10 @@ def _select(graph, params, dtype, which, *cases):
 
 def _converted(graph, params, dtype, a):
     return a if a.dtype == dtype else None
+
+
+def _held(graph, params, dtype, a):
+    return a if a.value is not None or not graph.differentiable else None
 
 
 def _neutral(neutral, absorbing=None):
@@ -166,6 +174,7 @@ _ANY = {
     "min": _larger_or_smaller,
     "select_n": _select,
     "convert_element_type": _converted,
+    "stop_gradient": _held,
 }
 
 

@@ -1,5 +1,6 @@
 """Loops and branches of scalar code, as they run."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,9 @@ from jax import lax
 
 from fimlag._scalarise._graph import Node, live
 from fimlag._scalarise._one_function import in_one_function
+
+
+_HEAVIEST = 3000  # the most operations in one function: beyond, compiling takes longer than it saves
 
 
 class Body:
@@ -48,7 +52,7 @@ class While:
     """A loop until a condition fails."""
 
     def __init__(self, condition: Body, body: Body):
-        self.condition, self.body = condition, body
+        self.condition, self.body, self.bodies = condition, body, (condition, body)
         self.outside = _joined(condition, body)
 
     def __call__(self, *values):
@@ -63,7 +67,7 @@ class Scan:
 
     def __init__(self, body: Body, carried: int, length: int, reverse: bool):
         self.body, self.carried, self.length, self.reverse = body, carried, length, reverse
-        self.outside = body.outside
+        self.bodies, self.outside = (body,), body.outside
 
     def __call__(self, *values):
         outside, rest = _split(self.outside, values)
@@ -81,7 +85,7 @@ class Switch:
     """One of several branches, chosen by a number, or by the platform where they are each for some."""
 
     def __init__(self, branches: Sequence[Body], platforms: Sequence[Sequence[str] | None] | None):
-        self.branches, self.platforms = branches, platforms
+        self.branches, self.bodies, self.platforms = branches, branches, platforms
         self.outside = _joined(*branches)
 
     def __call__(self, *values):
@@ -98,12 +102,20 @@ class Recomputed:
     """A part whose values are computed anew, not stored, where it is differentiated in reverse."""
 
     def __init__(self, body: Body, params: dict):
-        self.body, self.params, self.outside = body, params, body.outside
+        self.body, self.bodies, self.params, self.outside = body, (body,), params, body.outside
 
     def __call__(self, *values):
         outside, given = _split(self.outside, values)
         kept = {name: self.params[name] for name in ("prevent_cse", "policy")}
         return jax.checkpoint(lambda outside, *given: self.body(outside, *given), **kept)(outside, *given)
+
+
+def weight(operation) -> float:
+    """The number of operations inside one; infinite where it may call the routines of a library, which lie outside of
+    any function of the compiler."""
+    if not isinstance(operation, While | Scan | Switch | Recomputed):
+        return 1.0 if getattr(operation, "written", True) else math.inf
+    return 1 + sum(weight(node.operation) for body in operation.bodies for node in body.inside)
 
 
 def evaluated(nodes: Sequence[Node], outputs: Sequence[Node], known: dict) -> list:
@@ -115,7 +127,8 @@ def evaluated(nodes: Sequence[Node], outputs: Sequence[Node], known: dict) -> li
     for node in nodes:
         outermost = node.level == 0 and isinstance(node.operation, While | Scan)
         values = map(value, node.args)
-        known[node.order] = in_one_function(node.operation, *values) if outermost else node.operation(*values)
+        whole = outermost and weight(node.operation) <= _HEAVIEST
+        known[node.order] = in_one_function(node.operation, *values) if whole else node.operation(*values)
     return [value(node) for node in outputs]
 
 

@@ -1,6 +1,9 @@
 """The values of operations on known numbers, computed when a program is read."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 _UFUNCS = {
     "add": np.add,
@@ -45,15 +48,18 @@ def folded(name: str, params: dict, values: list, dtype):
             return _INEXACT[name](*values).astype(dtype)
         if name == "integer_pow" and np.issubdtype(dtype, np.inexact):
             return np.float_power(values[0], params["y"]).astype(dtype)
-        if name == "convert_element_type" and _is_kept(values[0], dtype):
-            return values[0].astype(dtype)
+        if name == "convert_element_type":
+            return _converted(values[0], dtype)
     return None
 
 
-def _is_kept(value, dtype) -> bool:
-    """Whether numpy and XLA agree on a number in another type: on whole numbers, where it lies in their range."""
-    if value.dtype.kind == "c":
-        return dtype.kind == "c"
+def _converted(value, dtype):
+    """A number in another type: outside of the range of whole numbers, where numpy is free, as XLA has it."""
+    if value.dtype.kind == "c" and dtype.kind != "c":
+        value = value.real
     if dtype.kind not in "iu" or value.dtype.kind in "iub":
-        return True
-    return np.iinfo(dtype).min <= float(value) <= np.iinfo(dtype).max
+        return value.astype(dtype)
+    if np.iinfo(dtype).min <= float(value) <= np.iinfo(dtype).max:
+        return value.astype(dtype)
+    with jax.ensure_compile_time_eval():
+        return np.asarray(lax.convert_element_type(jnp.asarray(value), dtype))

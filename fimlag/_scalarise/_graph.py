@@ -77,11 +77,12 @@ class Output(NamedTuple):
 class Graph:
     """The nodes of one program; equal operations on the same nodes are one node.
 
-    **Attributes:** `limit`: of their number; `read`: what loops, branches and operations on whole arrays have become.
+    **Attributes:** `limit`: of their number; `differentiable`: whether what is made of them has the derivatives of the
+    program, custom rules and all; `read`: what loops, branches and operations on whole arrays have become.
     """
 
-    def __init__(self, limit: int):
-        self.limit = limit
+    def __init__(self, limit: int, differentiable: bool = False):
+        self.limit, self.differentiable = limit, differentiable
         self.read: dict[Hashable, Sequence] = {}
         self._nodes: dict[Hashable, Node] = {}
         self._count = 0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jax.extend.core.primitives import convert_element_type_p
 
 from fimlag._scalarise._bodies import evaluated
@@ -40,9 +40,9 @@ class Program:
         consts = [given.get(place) or constant(graph, const) for place, const in enumerate(self.consts)]
         return Reader(graph).read(self.jaxpr, inputs[len(self.places) :], consts)
 
-    def as_scalars(self, *inputs) -> list:
+    def as_scalars(self, *inputs, differentiable: bool = False) -> list:
         """The program by scalar code, as it is written where that is not possible."""
-        graph = Graph(self.limit)
+        graph = Graph(self.limit, differentiable)
         entries = [graph.input(jnp.shape(value), jnp.result_type(value), 0) for value in inputs]
         try:
             nodes = [packed(graph, output) for output in self.read(graph, entries)]
@@ -52,6 +52,17 @@ class Program:
         known = {entry.order: value for entry, value in zip(entries, inputs, strict=True)}
         values = evaluated([node for node in inside if node.operation is not None], nodes, known)
         return [_of_kind(value, variable.aval) for value, variable in zip(values, self.jaxpr.outvars, strict=True)]
+
+
+def brings_cotangents(program: Jaxpr | ClosedJaxpr) -> bool:
+    """Whether a part of a program, however deep, has a rule for derivatives in reverse alone."""
+    for equation in getattr(program, "jaxpr", program).eqns:
+        values = equation.params.values()
+        parts = [part for value in values for part in (value if isinstance(value, tuple) else [value])]
+        inside = [part for part in parts if isinstance(part, Jaxpr | ClosedJaxpr)]
+        if equation.primitive.name == "custom_vjp_call" or any(map(brings_cotangents, inside)):
+            return True
+    return False
 
 
 def _of_kind(value, aval):

@@ -15,6 +15,7 @@ from fimlag._scalarise._solve import read_solve
 from fimlag._scalarise._sums import COMBINATIONS
 from fimlag._scalarise._values import UnreadableError, Value, constant, loose, opened, packed, small
 
+_RULED = {"custom_jvp_call", "custom_vjp_call"}  # calls that bring rules for derivatives
 _CALLED = {  # the parameter that holds the program an equation calls with its own arguments
     "jit": "jaxpr",
     "pjit": "jaxpr",
@@ -37,7 +38,7 @@ _STRUCTURED = {
 class Whole:
     """An equation on whole arrays, left as it is."""
 
-    outside = ()
+    outside, written = (), False
 
     def __init__(self, equation):
         self.equation = equation
@@ -75,7 +76,7 @@ class Reader:
         known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
 
         def value(atom):
-            return constant(self.graph, atom.val, atom.aval.dtype) if isinstance(atom, Literal) else known[atom]
+            return constant(self.graph, atom.val) if isinstance(atom, Literal) else known[atom]
 
         for equation in jaxpr.eqns:
             known.update(zip(equation.outvars, self._made(equation, [*map(value, equation.invars)]), strict=True))
@@ -91,7 +92,7 @@ class Reader:
 
     def _made(self, equation, args) -> Sequence[Value]:
         name = equation.primitive.name
-        if name in _CALLED:
+        if name in _CALLED and not (name in _RULED and self.graph.differentiable):
             return self.read(equation.params[_CALLED[name]], args)
         if name in IDENTITIES:
             return args
@@ -115,10 +116,11 @@ class Reader:
         if key not in self.graph.read:
             structured = _STRUCTURED.get(equation.primitive.name)
             made = structured(self, equation, args) if structured else None
-            self.graph.read[key] = self._whole(equation, args) if made is None else made
+            self.graph.read[key] = self.whole(equation, args) if made is None else made
         return self.graph.read[key]
 
-    def _whole(self, equation, args) -> Sequence[Value]:
+    def whole(self, equation, args) -> Sequence[Value]:
+        """The outputs of an equation on whole arrays."""
         avals = [variable.aval for variable in equation.outvars]
         return self.outputs(Whole(equation), [packed(self.graph, arg) for arg in args], avals)
 

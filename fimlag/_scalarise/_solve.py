@@ -60,21 +60,23 @@ def read_solve(reader, equation, args):
     """
     lengths, programs = equation.params["const_lengths"], equation.params["jaxprs"]
     ends = np.cumsum([lengths.matvec, lengths.vecmat, lengths.solve, lengths.transpose_solve])
-    for_product, _, for_solve, _, right = np.split(np.arange(len(args)), ends)
-    to_product, to_solve, right = ([args[place] for place in places] for places in (for_product, for_solve, right))
+    for_product, _, for_solve, _, for_right = np.split(np.arange(len(args)), ends)
+    to_product, right = ([args[place] for place in places] for places in (for_product, for_right))
     avals = [variable.aval for variable in equation.outvars]
 
-    def as_written():
-        return reader.read(programs.solve, [*to_solve, *right])
+    def as_written(reader, args):
+        if reader.graph.differentiable:  # the program that solves is not the one to differentiate
+            return reader.whole(equation, args)
+        return reader.read(programs.solve, [*(args[place] for place in [*for_solve, *for_right])])
 
     size = sum(int(np.prod(aval.shape)) for aval in avals)
     real = {aval.dtype for aval in avals} <= {np.dtype(np.float32), np.dtype(np.float64)}
     if not real or size > _UNKNOWNS or not all(map(small, [*avals, *to_product, *right])):
-        return as_written()
+        return as_written(reader, args)
     matrix = _matrix(reader, programs.matvec, to_product, avals, size)
     blocks = _blocks(matrix)
     if not _symmetric(matrix) or max(map(len, blocks)) > _BLOCK:
-        return as_written()
+        return as_written(reader, args)
     sides, found, sure = opened(reader.graph, right), {}, []
     ops = Operations(reader.graph, avals[0].dtype)
     for block in blocks:
@@ -84,16 +86,16 @@ def read_solve(reader, equation, args):
         found.update(zip(block, values, strict=True))
     solution = [found[place] for place in range(size)]
     if sure:
-        solution = _or_as_written(reader, ops, sure, solution, to_solve, right, programs.solve)
+        given = [variable.aval for variable in equation.invars]
+        solution = _or_otherwise(ops, sure, solution, reader, args, given, as_written)
     return closed(solution, avals)
 
 
-def _or_as_written(reader, ops, sure, solution, to_solve, right, program):
+def _or_otherwise(ops, sure, solution, reader, args, avals, as_written):
     """A solution where all are sure of it, else what the program finds."""
-    operands, given = [*opened(reader.graph, to_solve), *opened(reader.graph, right)], program.in_avals
 
     def written(inner, nodes):
-        return opened(reader.graph, inner.read(program, closed(nodes[len(solution) :], given)))
+        return opened(reader.graph, as_written(inner, closed(nodes[len(solution) :], avals)))
 
     which = reader.graph.apply(
         convert_element_type_p,
@@ -101,7 +103,9 @@ def _or_as_written(reader, ops, sure, solution, to_solve, right, program):
         (reduce(ops.both, sure),),
         np.dtype(np.int32),
     )
-    return branched(reader, which, [written, lambda _, nodes: nodes[: len(solution)]], [*solution, *operands])
+    return branched(
+        reader, which, [written, lambda _, nodes: nodes[: len(solution)]], [*solution, *opened(reader.graph, args)]
+    )
 
 
 def _matrix(reader, program, consts, avals, size) -> np.ndarray:
@@ -137,8 +141,8 @@ def _by_cofactors(ops, matrix, right):
     if len(right) == 1:
         ((a,),) = matrix
         return [ops.where(ops.regular(a, ops.abs(a)), ops.div(right[0], a), nan)], None
-    rows = zip(matrix, right, strict=True)
-    (a, b, first), (d, c, second) = [_scaled_row(ops, *row, value) for row, value in rows]
+    a, b, first = _scaled_row(ops, matrix[0, 0], matrix[0, 1], right[0])
+    d, c, second = _scaled_row(ops, matrix[1, 0], matrix[1, 1], right[1])
     outer, inner = ops.mul(a, c), ops.mul(b, d)
     determinant = ops.sub(outer, inner)
     # Where products underflow they are wrong: none of the numbers added here is then exceeded.

@@ -59,11 +59,11 @@ def is_known(value) -> bool:
     return not isinstance(value, Tracer) and isinstance(jnp.result_type(value), np.dtype)
 
 
-def constant(graph: Graph, array, dtype=None) -> Value:
-    """An array that comes with a program, of its own type where none is given."""
+def constant(graph: Graph, array) -> Value:
+    """An array that comes with a program."""
     if not is_known(array):
         return graph.call(Held(array), (), array.shape, array.dtype)
-    whole = graph.constant(np.asarray(array, dtype))
+    whole = graph.constant(np.asarray(array))
     return loose(graph, whole) if small(whole) else whole
 
 
