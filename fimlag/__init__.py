@@ -221,6 +221,7 @@ from fimlag.integrators import (
     NonholonomicLeapfrog as NonholonomicLeapfrog,
     Rattle as Rattle,
     ReversibleAdaptive as ReversibleAdaptive,
+    ReversibleAdjoint as ReversibleAdjoint,
     StormerVerlet as StormerVerlet,
     Suzuki4 as Suzuki4,
     SymplecticEuler as SymplecticEuler,

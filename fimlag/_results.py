@@ -180,6 +180,11 @@ class RESULTS(eqx.Enumeration):
     interrupted = (
         "The integration was interrupted: the last row is the state that was reached. Go on from there, or start again."
     )
+    reversal_missed = (
+        "The motion run back did not land on its start, so that its gradient would be wrong: it is chaotic, loses "
+        "energy, or is too long for this precision. Use `ReversibleAdjoint(exact=True)` for an explicit method, "
+        "`CheckpointedAdjoint(n)` or `DirectAdjoint()`."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -51,6 +51,7 @@ from fimlag.integrators._lyapunov import (
 )
 from fimlag.integrators._method import AbstractMethod as AbstractMethod
 from fimlag.integrators._nonholonomic import NonholonomicLeapfrog as NonholonomicLeapfrog
+from fimlag.integrators._reversible import ReversibleAdjoint as ReversibleAdjoint
 from fimlag.integrators._tao import Tao as Tao
 from fimlag.integrators._time_transformed import (
     ReversibleAdaptive as ReversibleAdaptive,

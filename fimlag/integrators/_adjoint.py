@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import PyTree
 
+from fimlag._results import RESULTS
 from fimlag.integrators._method import AbstractMethod
 from fimlag.integrators._motion import March, Phase
 from fimlag.integrators._walk import State, Walk, by_scalars
@@ -22,12 +23,12 @@ class AbstractAdjoint(eqx.Module):
         """Raise a `ValueError` for a method, or numbers of rows and of steps between them, that do not suit."""
 
     @abc.abstractmethod
-    def begin(self, march: March, phase: Phase) -> tuple[March, Phase]:
+    def begin(self, march: March, phase: Phase, steps: int) -> tuple[March, Phase]:
         """The march and the first phase as the loop takes them."""
 
     @abc.abstractmethod
-    def along(self, walk: Walk, state: State, record: PyTree, throw: bool) -> tuple[PyTree, PyTree]:
-        """`(record, rows)` of a walk; `throw`: whether a gradient that failed raises, or else is NaN."""
+    def along(self, walk: Walk, state: State, record: PyTree, throw: bool) -> tuple[PyTree, PyTree, RESULTS]:
+        """`(record, rows, result)` of a walk; `throw`: whether a gradient that failed raises, or else is NaN."""
 
 
 class DirectAdjoint(AbstractAdjoint):
@@ -36,12 +37,12 @@ class DirectAdjoint(AbstractAdjoint):
     def check(self, method, rows, save_every):
         return None
 
-    def begin(self, march, phase):
+    def begin(self, march, phase, steps):
         return march, phase
 
     def along(self, walk, state, record, throw):
         (_, record), rows = by_scalars(lambda *carry: walk.through(carry))(state, record)
-        return record, rows
+        return record, rows, RESULTS.successful
 
 
 class CheckpointedAdjoint(AbstractAdjoint):
@@ -73,11 +74,11 @@ class CheckpointedAdjoint(AbstractAdjoint):
                 "divide the rows, or be a multiple of them that divides the steps."
             )
 
-    def begin(self, march, phase):
+    def begin(self, march, phase, steps):
         return march, phase
 
     def along(self, walk, state, record, throw):
-        segments = self.n // walk.rows
+        segments, walk = self.n // walk.rows, walk._replace(leap=None)  # a leap has no places to store a state at
 
         def within(body, carry):
             return _segmented_scan(body, carry, walk.save_every, max(segments, 1), segments > 1)[0]
@@ -87,7 +88,7 @@ class CheckpointedAdjoint(AbstractAdjoint):
             return _segmented_scan(rows, carry, walk.rows, min(self.n, walk.rows), True)
 
         (_, record), rows = by_scalars(through)(state, record)
-        return record, rows
+        return record, rows, RESULTS.successful
 
 
 def _segmented_scan(body, carry, length, segments, stored):

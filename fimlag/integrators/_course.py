@@ -11,6 +11,7 @@ from fimlag._results import RESULTS, first_failure
 from fimlag.integrators._adjoint import AbstractAdjoint
 from fimlag.integrators._method import with_compensation
 from fimlag.integrators._motion import March, Phase, Start, begin, inspected_steps
+from fimlag.integrators._separable import SeparableEquations
 from fimlag.integrators._splitting import AbstractSplitting
 from fimlag.integrators._trajectory import Trajectory
 from fimlag.integrators._walk import State, Walk
@@ -32,7 +33,7 @@ class Course(NamedTuple):
 def course(start: Start, adjoint: AbstractAdjoint, save_every: int, compensated: bool) -> Course:
     """The steps of a motion, as an adjoint takes them."""
     march, phase, regular = begin(start, start.q, start.p, start.v, start.s)
-    moving, (q, p, memory) = adjoint.begin(march, phase)
+    moving, (q, p, memory) = adjoint.begin(march, phase, start.steps)
     rows = start.steps // save_every
     witness = Witness(march, start.steps) if save_every > 1 and rows < _FEW and march.relies(phase) else None
 
@@ -63,7 +64,8 @@ def course(start: Start, adjoint: AbstractAdjoint, save_every: int, compensated:
         )
         return State(q, p, memory, None)
 
-    joins = isinstance(moving.method, AbstractSplitting) and not compensated and witness is None and save_every > 1
+    plain = isinstance(moving.method, AbstractSplitting) and isinstance(moving.equations, SeparableEquations)
+    joins = plain and not compensated and witness is None and save_every > 1
     state = State(q, p, memory, (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None)
     record = jnp.array(True), witness and witness.begin()
     return Course(march, regular, Walk(step, note, show, rows, save_every, leap if joins else None), state, record)

@@ -5,14 +5,15 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 
-from fimlag._results import raise_unless_successful
+from fimlag._results import either_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
-from fimlag.integrators._adjoint import AbstractAdjoint, DirectAdjoint
+from fimlag.integrators._adjoint import AbstractAdjoint
 from fimlag.integrators._course import course, trajectory
 from fimlag.integrators._long_run import Plan, in_chunks
 from fimlag.integrators._memory import refuse_beyond_memory
 from fimlag.integrators._method import AbstractMethod
 from fimlag.integrators._motion import Start, check_counts, checked_start
+from fimlag.integrators._reversible import default_adjoint
 from fimlag.integrators._trajectory import Trajectory
 
 
@@ -42,7 +43,8 @@ def integrate(
     None for a `PhaseSpaceLagrangian`, whose points determine it; `t0`, `t1`: start and end (the user's time
     unit), `t1` may be earlier, in fictive time where the method transforms it; `steps`: their number, a Python
     integer; `method`: None for `default_method(system)`; `save_every`: steps a row, a divisor of `steps`;
-    `adjoint`: how gradients run back, None for `DirectAdjoint()`; `compensated`: add the increments with
+    `adjoint`: how gradients run back, None for `ReversibleAdjoint()` where the method is symmetric and
+    the system carries no forces and no action, else `DirectAdjoint()`; `compensated`: add the increments with
     compensation for round-off, for long runs; `s0`: the initial action of a `Herglotz` system; `progress`: march in
     chunks and show a meter (tqdm, of the extra `progress`), or call a function of the steps done and their number
     after each; an interruption (Ctrl-C) then returns the motion up to there. Not under a transformation; `throw`:
@@ -73,7 +75,7 @@ def integrate(
     if steps % save_every:
         raise ValueError(f"steps must be divisible by save_every, but {steps} is not divisible by {save_every}.")
     start = checked_start(system, q0, v0, t0, t1, steps, method, s0)
-    adjoint = DirectAdjoint() if adjoint is None else adjoint
+    adjoint = default_adjoint(start) if adjoint is None else adjoint
     adjoint.check(start.method, steps // save_every, save_every)
     refuse_beyond_memory(steps // save_every, start.q)
     if progress:
@@ -85,6 +87,6 @@ def integrate(
 @eqx.filter_jit
 def _run(start: Start, adjoint, save_every, compensated, throw) -> Trajectory:
     plan = course(start, adjoint, save_every, compensated)
-    record, rows = adjoint.along(plan.walk, plan.state, plan.record, throw)
-    counts = jnp.arange(plan.walk.rows + 1) * save_every
-    return trajectory(start, plan, counts, record, rows)
+    record, rows, result = adjoint.along(plan.walk, plan.state, plan.record, throw)
+    found = trajectory(start, plan, jnp.arange(plan.walk.rows + 1) * save_every, record, rows)
+    return eqx.tree_at(lambda found: found.result, found, either_failure(found.result, result))

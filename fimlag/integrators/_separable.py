@@ -63,6 +63,14 @@ class SeparableEquations(eqx.Module):
         kinetic = p if self.offset is None else p - self.offset
         return self.inverse * kinetic if self.inverse.ndim == 1 else self.inverse @ kinetic
 
+    def drift(self, duration, p):
+        """How far a momentum takes in a time."""
+        return duration * self.velocity(p)
+
+    def kick(self, duration, force):
+        """How much momentum a force gives in a time."""
+        return duration * force
+
     def kinetic(self, p):
         """The kinetic energy at a momentum."""
         return (p if self.offset is None else p - self.offset) @ self.velocity(p) / 2

@@ -77,14 +77,14 @@ class AbstractSplitting(AbstractMethod):
 
 def _kicks_outside(splitting, equations, t, h, q, p, force):
     """Kick, drift, kick, ..., kick; the last force is the next step's first."""
-    dp = splitting.kicks[0] * h * force
+    dp = equations.kick(splitting.kicks[0] * h, force)
 
     def drift_and_kick(state, share):
         dq, dp, _ = state
         drift, kick, elapsed = share
-        dq = dq + drift * h * equations.velocity(p + dp)
+        dq = dq + equations.drift(drift * h, p + dp)
         force = equations.force(t + elapsed * h, q + dq)
-        return (dq, dp + kick * h * force, force), None
+        return (dq, dp + equations.kick(kick * h, force), force), None
 
     start = (jnp.zeros_like(q), dp, force)
     elapsed = np.cumsum(splitting.drifts)
@@ -94,13 +94,13 @@ def _kicks_outside(splitting, equations, t, h, q, p, force):
 
 def _drifts_outside(splitting, equations, t, h, q, p, memory):
     """Drift, kick, drift, ..., drift."""
-    dq = splitting.drifts[0] * h * equations.velocity(p)
+    dq = equations.drift(splitting.drifts[0] * h, p)
 
     def kick_and_drift(state, share):
         dq, dp = state
         kick, drift, elapsed = share
-        dp = dp + kick * h * equations.force(t + elapsed * h, q + dq)
-        return (dq + drift * h * equations.velocity(p + dp), dp), None
+        dp = dp + equations.kick(kick * h, equations.force(t + elapsed * h, q + dq))
+        return (dq + equations.drift(drift * h, p + dp), dp), None
 
     elapsed = np.cumsum(splitting.drifts)[:-1]
     shares = splitting.kicks, splitting.drifts[1:], elapsed

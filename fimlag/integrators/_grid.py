@@ -1,0 +1,97 @@
+"""Explicit steps on a grid of numbers, on which sums are exact, so that a step back undoes a step bit for bit."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from fimlag.integrators._motion import March, Phase
+from fimlag.integrators._separable import SeparableEquations
+
+
+class Grid(eqx.Module):
+    """Multiples of a power of two for each coordinate.
+
+    **Attributes:** `spacing`: the powers of two.
+    """
+
+    spacing: Float[Array, " d"]
+
+    def nearest(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The points of the grid next to x, differentiated as x itself."""
+        return _nearest(x, self.spacing)
+
+
+class GridEquations(eqx.Module):
+    """The drifts and kicks of a separable system, each rounded to a grid; time is counted in steps."""
+
+    separable: SeparableEquations
+    q: Grid
+    p: Grid
+    t0: Float[Array, ""]
+    h: Float[Array, ""]
+
+    def force(self, number, q):
+        """The kick at a point, a number of steps after the start."""
+        return self.separable.force(self.t0 + number * self.h, q)
+
+    def velocity(self, p):
+        """The drift at a momentum."""
+        return self.separable.velocity(p)
+
+    def drift(self, share, p):
+        """How far a drift takes in a share of a step."""
+        return self.q.nearest(self.separable.drift(share * self.h, p))
+
+    def kick(self, share, force):
+        """How much a force kicks in a share of a step."""
+        return self.p.nearest(self.separable.kick(share * self.h, force))
+
+
+def on_grid(march: March, phase: Phase, steps: int, reach: float) -> tuple[March, Phase]:
+    """A march, its time counted in steps, and its first phase on a grid that reaches so many times as far as the motion
+    is taken to go.
+
+    A coordinate is taken to go as far as its start is from the origin, or as its velocity takes it in the time of a
+    small oscillation; a momentum likewise.
+    """
+    sizes = lax.stop_gradient(_sizes(march.equations, march.t0, jnp.abs(march.h * steps), phase))
+    q, p = (Grid(_spacing(size, reach)) for size in sizes)
+    equations = GridEquations(march.equations, q, p, march.t0, march.h)
+    counted = March(march.method, equations, jnp.zeros_like(march.t0), jnp.ones_like(march.h))
+    return counted, phase._replace(q=q.nearest(phase.q), p=p.nearest(phase.p))
+
+
+def _sizes(separable, t0, duration, phase):
+    """How far coordinates and momenta are taken to go."""
+    q, p, _ = phase
+    curvature = jax.jacfwd(separable.force, argnums=1)(t0, q)
+    accelerations = jax.vmap(lambda force: separable.velocity(force) - separable.velocity(jnp.zeros_like(force)))
+    rates = accelerations(curvature.T)
+    period = jnp.minimum(duration, jnp.abs(jnp.sum(rates * rates.T)) ** -0.25)
+    return _size(q, period * separable.velocity(p)), _size(p, period * separable.force(t0, q))
+
+
+def _size(place, way):
+    """The larger of two lengths in each coordinate, and in one where both vanish the largest of all."""
+    size = jnp.maximum(jnp.abs(place), jnp.abs(way))
+    largest = jnp.max(size)
+    return jnp.where(size > 0, size, jnp.where(largest > 0, largest, 1))
+
+
+def _spacing(size, reach):
+    """The powers of two whose multiples reach so many times a size, with all the digits of a number at its end."""
+    largest = 2 * reach * size * jnp.finfo(size.dtype).eps
+    mantissa, _ = jnp.frexp(largest)
+    return largest / mantissa
+
+
+@jax.custom_jvp
+def _nearest(x, spacing):
+    return jnp.round(x * (1 / spacing)) * spacing
+
+
+@_nearest.defjvp
+def _(primals, tangents):
+    return _nearest(*primals), tangents[0]

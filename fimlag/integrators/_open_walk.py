@@ -1,0 +1,85 @@
+"""A walk that closes over nothing, so that whatever its steps depend on can be differentiated."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.core import Tracer
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jaxtyping import Array, PyTree
+
+from fimlag.integrators._walk import State, Walk
+
+
+class Given(NamedTuple):
+    """What a motion depends on: its first state, and what its steps share."""
+
+    state: State
+    shared: list[Array]
+
+
+class OpenWalk(NamedTuple):
+    """A walk whose steps are given what they share.
+
+    **Attributes:** `walk`; `move(state, number, direction, *shared)`: the state after a step, whether its equations
+    were solved, and the state after a leap, None for none.
+    """
+
+    walk: Walk
+    move: Callable
+
+    def stepped(self, given: Given, state: State, number, direction: float) -> State:
+        """The state after a step, ahead or back."""
+        return self._moved(given, state, number, direction)[0]
+
+    def motion(self, given: Given, record: PyTree) -> tuple[PyTree, PyTree, State]:
+        """The record, the rows and the last state."""
+
+        def step(state, number, direction):
+            return self._moved(given, state, number, direction)[:2]
+
+        def leap(state, number):
+            return self._moved(given, state, number, 1.0)[2]
+
+        walk = self.walk._replace(step=step, leap=self.walk.leap and leap)
+        (end, record), rows = walk.through((given.state, record))
+        return record, rows, end
+
+    def pull_row(self, state: State, row: PyTree) -> State:
+        """The cotangents of a state from those of the row that shows it."""
+        varied, rest = eqx.partition(state, eqx.is_inexact_array)
+
+        def show(varied):
+            return eqx.filter(self.walk.show(eqx.combine(varied, rest)), eqx.is_inexact_array)
+
+        return jax.vjp(show, varied)[1](row)[0]
+
+    def _moved(self, given, state, number, direction):
+        return self.move(state, number, direction * jnp.ones_like(state.q[0]), *given.shared)
+
+
+def opened(walk: Walk, state: State) -> tuple[OpenWalk, Given]:
+    """A walk and its first state, with what the steps close over taken out."""
+
+    def move(state, number, direction):
+        return *walk.step(state, number, direction), walk.leap and walk.leap(state, number)
+
+    move, shared = _opened(move, state, jnp.asarray(0), jnp.ones_like(state.q[0]))
+    return OpenWalk(walk, move), Given(state, shared)
+
+
+def _opened(function: Callable, *args) -> tuple[Callable, list[Array]]:
+    """A function of its arguments and of all that is traced that it closes over, and this."""
+    traced, shape = jax.make_jaxpr(function, return_shape=True)(*args)
+    places = [place for place, const in enumerate(traced.consts) if isinstance(const, Tracer)]
+
+    def of_all(*args):
+        consts, count = list(traced.consts), len(args) - len(places)
+        for place, value in zip(places, args[count:], strict=True):
+            consts[place] = value
+        outputs = jaxpr_as_fun(ClosedJaxpr(traced.jaxpr, consts))(*jax.tree.leaves(args[:count]))
+        return jax.tree.unflatten(jax.tree.structure(shape), outputs)
+
+    return of_all, [traced.consts[place] for place in places]
