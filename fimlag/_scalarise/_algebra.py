@@ -1,9 +1,10 @@
 """What an operation on numbers simplifies to: structural zeros and ones, signs and powers of two.
 
 A product with a structural zero, a quotient of one, and a difference of equal terms are zero, infinity and NaN
-included. Everything else gives the number that the operation as written gives, but for the sign of zero, for numbers
-within a factor of 2^16 of overflow or underflow, where powers of two have moved past each other, and for powers with
-half-integer exponents, which are products of square roots.
+included. A product of reciprocals is one, and what is divided by a reciprocal is multiplied: fewer roundings, and
+overflow elsewhere. Everything else gives the number that the operation as written gives, but for the sign of zero, for
+numbers within a factor of 2^16 of overflow or underflow, where powers of two have moved past each other, and for powers
+with half-integer exponents, which are products of square roots.
 """
 
 import math
@@ -34,6 +35,9 @@ def _product(graph, params, dtype, a, b):
     (by, a), (and_by, b) = _parted(a), _parted(b)
     if a is None or b is None:
         return _scaled(graph, by * and_by, a if b is None else b, dtype)
+    if _is_reciprocal(a) and _is_reciprocal(b):
+        below = graph.arithmetic("mul", (a.args[1], b.args[1]), dtype)
+        return _scaled(graph, by * and_by, graph.arithmetic("div", (a.args[0], below), dtype), dtype)
     if a.value is not None:
         a, b = b, a
     if b.value is not None:
@@ -48,6 +52,9 @@ def _quotient(graph, params, dtype, a, b):
     (by, a), (through, b) = _parted(a), _parted(b)
     if b is None:
         return _scaled(graph, by / through, a, dtype)
+    if _is_reciprocal(b):
+        above = b.args[1] if a is None else graph.arithmetic("mul", (a, b.args[1]), dtype)
+        return _scaled(graph, by / through, above, dtype)
     a = graph.constant(np.ones((), dtype)) if a is None else a
     return _scaled(graph, by / through, graph.plain("div", (a, b), dtype), dtype)
 
@@ -176,6 +183,10 @@ _ANY = {
     "convert_element_type": _converted,
     "stop_gradient": _held,
 }
+
+
+def _is_reciprocal(node) -> bool:
+    return node.operation == ("div",) and _is(node.args[0], 1)
 
 
 def _is(node, number) -> bool:
