@@ -53,10 +53,11 @@ class Operations:
 
 def read_solve(reader, equation, args):
     """The solution of a linear system whose matrix is symmetric by its formulas: by Cramer's rule for each pair of
-    unknowns that depend on each other alone, by LDL^T for more of them where its pivots are positive.
+    unknowns that depend on each other alone, by LDL^T for more of them (in single precision for a pair too) where its
+    pivots are positive.
 
-    One or two unknowns are NaN where their matrix is singular to working precision. Every other system is solved as
-    the program says.
+    What Cramer's rule solves is NaN where it is singular to working precision. Every other system is solved as the
+    program says.
     """
     lengths, programs = equation.params["const_lengths"], equation.params["jaxprs"]
     ends = np.cumsum([lengths.matvec, lengths.vecmat, lengths.solve, lengths.transpose_solve])
@@ -79,8 +80,9 @@ def read_solve(reader, equation, args):
         return as_written(reader, args)
     sides, found, sure = opened(reader.graph, right), {}, []
     ops = Operations(reader.graph, avals[0].dtype)
+    short = ops.dtype.itemsize < 8  # products of three entries soon underflow
     for block in blocks:
-        solve = _by_cofactors if len(block) <= 2 else _by_factors
+        solve = _by_cofactors if len(block) <= (1 if short else 2) else _by_factors
         values, regular = solve(ops, matrix[np.ix_(block, block)], [sides[place] for place in block])
         sure += [] if regular is None else [regular]
         found.update(zip(block, values, strict=True))
@@ -141,24 +143,15 @@ def _by_cofactors(ops, matrix, right):
     if len(right) == 1:
         ((a,),) = matrix
         return [ops.where(ops.regular(a, ops.abs(a)), ops.div(right[0], a), nan)], None
-    a, b, first = _scaled_row(ops, matrix[0, 0], matrix[0, 1], right[0])
-    d, c, second = _scaled_row(ops, matrix[1, 0], matrix[1, 1], right[1])
-    outer, inner = ops.mul(a, c), ops.mul(b, d)
+    (a, b), (_, c) = matrix
+    outer, inner = ops.mul(a, c), ops.mul(b, b)
     determinant = ops.sub(outer, inner)
-    # Where products underflow they are wrong: none of the numbers added here is then exceeded.
-    size = ops.add(ops.add(ops.abs(outer), ops.abs(inner)), ops.number(_smallest(ops.dtype)))
+    # Where products underflow they are wrong: the number added here is then not exceeded.
+    size = ops.add(ops.add(ops.abs(outer), inner), ops.number(_smallest(ops.dtype)))
     inverse = ops.where(ops.regular(determinant, size), ops.div(ops.number(1), determinant), nan)
-    left = ops.sub(ops.mul(c, first), ops.mul(b, second))
-    right = ops.sub(ops.mul(a, second), ops.mul(d, first))
-    return [ops.mul(left, inverse), ops.mul(right, inverse)], None
-
-
-def _scaled_row(ops, a, b, right):
-    """A row of a system of two, of size one where products of its type soon overflow."""
-    if ops.dtype.itemsize >= 8:
-        return a, b, right
-    by = ops.div(ops.number(1), ops.add(ops.abs(a), ops.abs(b)))
-    return ops.mul(a, by), ops.mul(b, by), ops.mul(right, by)
+    first = ops.sub(ops.mul(c, right[0]), ops.mul(b, right[1]))
+    second = ops.sub(ops.mul(a, right[1]), ops.mul(b, right[0]))
+    return [ops.mul(first, inverse), ops.mul(second, inverse)], None
 
 
 def _smallest(dtype) -> float:
