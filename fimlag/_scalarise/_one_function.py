@@ -18,6 +18,8 @@ def in_one_function(function: Callable, *values) -> list:
 
     def as_one(*values):
         traced = jax.make_jaxpr(function)(*values)
+        # XLA moves constants among the inputs inside, and aborts where an input is then not used: they are hidden.
+        values = [lax.optimization_barrier(value) for value in values]
         # The program is traced before: its own operations do not carry the attributes.
         with set_xla_metadata(inlineable="false", xla_cpu_small_call="true"):
             return jax.jit(jaxpr_as_fun(traced))(*values)

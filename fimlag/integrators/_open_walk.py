@@ -20,21 +20,29 @@ class Given(NamedTuple):
     shared: list[Array]
 
 
+class Watch(NamedTuple):
+    """What is recorded on the way, and what its notes share; neither has a derivative."""
+
+    record: PyTree
+    shared: list[Array]
+
+
 class OpenWalk(NamedTuple):
     """A walk whose steps are given what they share.
 
     **Attributes:** `walk`; `move(state, number, direction, *shared)`: the state after a step, whether its equations
-    were solved, and the state after a leap, None for none.
+    were solved, and the state after a leap, None for none; `note(record, state, number, solved, *watch)`: its record.
     """
 
     walk: Walk
     move: Callable
+    note: Callable
 
     def stepped(self, given: Given, state: State, number, direction: float) -> State:
         """The state after a step, ahead or back."""
         return self._moved(given, state, number, direction)[0]
 
-    def motion(self, given: Given, record: PyTree) -> tuple[PyTree, PyTree, State]:
+    def motion(self, given: Given, watch: Watch) -> tuple[PyTree, PyTree, State]:
         """The record, the rows and the last state."""
 
         def step(state, number, direction):
@@ -43,8 +51,11 @@ class OpenWalk(NamedTuple):
         def leap(state, number):
             return self._moved(given, state, number, 1.0)[2]
 
-        walk = self.walk._replace(step=step, leap=self.walk.leap and leap)
-        (end, record), rows = walk.through((given.state, record))
+        def note(*seen):
+            return self.note(*seen, *watch.shared)
+
+        walk = self.walk._replace(step=step, note=note, leap=self.walk.leap and leap)
+        (end, record), rows = walk.through((given.state, watch.record))
         return record, rows, end
 
     def pull_row(self, state: State, row: PyTree) -> State:
@@ -60,14 +71,16 @@ class OpenWalk(NamedTuple):
         return self.move(state, number, direction * jnp.ones_like(state.q[0]), *given.shared)
 
 
-def opened(walk: Walk, state: State) -> tuple[OpenWalk, Given]:
-    """A walk and its first state, with what the steps close over taken out."""
+def opened(walk: Walk, state: State, record: PyTree) -> tuple[OpenWalk, Given, Watch]:
+    """A walk, its first state and its record, with what the steps and the notes close over taken out."""
 
     def move(state, number, direction):
         return *walk.step(state, number, direction), walk.leap and walk.leap(state, number)
 
-    move, shared = _opened(move, state, jnp.asarray(0), jnp.ones_like(state.q[0]))
-    return OpenWalk(walk, move), Given(state, shared)
+    number = jnp.asarray(0)
+    move, shared = _opened(move, state, number, jnp.ones_like(state.q[0]))
+    note, watched = _opened(walk.note, record, state, number, jnp.array(True))
+    return OpenWalk(walk, move, note), Given(state, shared), Watch(record, watched)
 
 
 def _opened(function: Callable, *args) -> tuple[Callable, list[Array]]:

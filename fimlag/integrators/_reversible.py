@@ -86,8 +86,8 @@ class ReversibleAdjoint(AbstractAdjoint):
 
     def along(self, walk, state, record, throw):
         # A leap does not round as a step does.
-        walk, given = opened(walk._replace(leap=None) if self.exact else walk, state)
-        record, rows, end = _motion(given, record, walk=walk, adjoint=self, throw=throw)
+        walk, given, watch = opened(walk._replace(leap=None) if self.exact else walk, state, record)
+        record, rows, end = _motion(given, watch, walk=walk, adjoint=self, throw=throw)
         if not self.audit:
             return record, rows, RESULTS.successful
         gap = by_scalars(partial(landing, walk))(*lax.stop_gradient((given, end)))
@@ -107,16 +107,16 @@ def default_adjoint(start: Start) -> AbstractAdjoint:
 
 
 @eqx.filter_custom_jvp
-def _motion(given, record, *, walk, adjoint, throw):
+def _motion(given, watch, *, walk, adjoint, throw):
     """`(record, rows, end)` of a walk; the rows alone have derivatives."""
-    return by_scalars(walk.motion)(given, record)
+    return by_scalars(walk.motion)(given, watch)
 
 
 @_motion.def_jvp
 def _(primals, tangents, *, walk, adjoint, throw):
-    given, record = primals
-    record, rows, end = _motion(given, record, walk=walk, adjoint=adjoint, throw=throw)
-    along, back = _both_ways(walk, given, primals[1], end, tangents[0])
+    given, watch = primals
+    record, rows, end = _motion(given, watch, walk=walk, adjoint=adjoint, throw=throw)
+    along, back = _both_ways(walk, given, watch, end, tangents[0])
 
     def pulled(rows):
         cotangents, gap = back(rows)
@@ -131,7 +131,7 @@ def _(primals, tangents, *, walk, adjoint, throw):
     return (record, rows, end), (fixed[0], eqx.combine(change, fixed[1]), fixed[2])
 
 
-def _both_ways(walk, given, record, end, moved):
+def _both_ways(walk, given, watch, end, moved):
     """`(along, back)`: the change of the rows by the leaves that have moved of what is given, as it is and by scalar
     code; and the cotangents of these leaves, with the gap where the motion run back lands, from those of the rows."""
     places = jax.tree.structure(moved)
@@ -140,7 +140,7 @@ def _both_ways(walk, given, record, end, moved):
     def along(given, leaves):
         def rows(*leaves):
             there = eqx.combine(places.unflatten(leaves), given)
-            return eqx.filter(walk.motion(there, record)[1], eqx.is_inexact_array)
+            return eqx.filter(walk.motion(there, watch)[1], eqx.is_inexact_array)
 
         return jax.jvp(rows, _those_moved(moved, given), leaves)[1]
 

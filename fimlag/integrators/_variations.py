@@ -8,6 +8,7 @@ from jaxtyping import Array, Complex, Float, PyTree
 
 from fimlag._results import RESULTS, AbstractSolution, either_failure, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
+from fimlag.integrators._adjoint import DirectAdjoint
 from fimlag.integrators._integrate import integrate
 from fimlag.integrators._method import AbstractMethod
 from fimlag.integrators._motion import Start, begin, checked_start, inspected_steps
@@ -100,7 +101,7 @@ def variation(
     def motion(q, v=None):
         ends = structure.unflatten(q), None if v is None else structure.unflatten(v)
         options = {"t0": t0, "t1": t1, "steps": steps, "save_every": save_every, "s0": s0}
-        return integrate(system, *ends, method=start.method, throw=False, **options)
+        return integrate(system, *ends, method=start.method, adjoint=DirectAdjoint(), throw=False, **options)
 
     trajectory, tangent = eqx.filter_jvp(motion, free, tuple(displaced))
     moved = {"dq": tangent.q, "dv": tangent.v, "dp": tangent.p}

@@ -14,7 +14,7 @@ from fimlag._linear import solve
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, MetricFn
 from fimlag.geometry import AbstractMetric, as_metric
-from fimlag.integrators import GaussLegendre, integrate
+from fimlag.integrators import DirectAdjoint, GaussLegendre, integrate
 from fimlag.mechanics import NaturalLagrangian, energy, mass_matrix
 from fimlag.mechanics._lagrangian import FlatLagrangian, InChart
 from fimlag.paths._discrete_action import DiscreteAction
@@ -285,7 +285,8 @@ def _shot(metric: AbstractMetric, structure: Structure, vector, velocity, steps:
     """The end of the geodesic from a flat point and velocity, in the caller's structure."""
     chart, free = _in_free_coordinates(metric, structure)
     start, rate = jax.jvp(chart.free, (vector,), (velocity,))
-    flow = integrate(free, start, rate, t1=1.0, steps=steps, save_every=steps, method=GaussLegendre(4), throw=False)
+    options = {"save_every": steps, "method": GaussLegendre(4), "adjoint": DirectAdjoint(), "throw": False}
+    flow = integrate(free, start, rate, t1=1.0, steps=steps, **options)
     end, end_rate = flow.q[-1], flow.v[-1]
     at_start, at_end = energy(free, 0.0, start, rate), energy(free, 0.0, end, end_rate)
     tolerance = jnp.finfo(at_start.dtype).eps ** 0.4
