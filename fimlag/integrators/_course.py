@@ -1,5 +1,6 @@
 """A trajectory as it is set out and as it is put together."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -58,17 +59,24 @@ def course(start: Start, adjoint: AbstractAdjoint, save_every: int, compensated:
         converged, seen = record
         return converged & solved, witness and witness.look(seen, number + 1, Phase(state.q, state.p, state.memory))
 
-    def leap(state, first):
-        q, p, memory = moving.method.leap(
-            moving.equations, moving.time, moving.h, state.q, state.p, state.memory, first, save_every
-        )
-        return State(q, p, memory, None)
-
-    plain = isinstance(moving.method, AbstractSplitting) and isinstance(moving.equations, SeparableEquations)
-    joins = plain and not compensated and witness is None and save_every > 1
+    singly = compensated or witness is not None or save_every == 1
+    leap = None if singly else _leap(moving, save_every)
     state = State(q, p, memory, (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None)
     record = jnp.array(True), witness and witness.begin()
-    return Course(march, regular, Walk(step, note, show, rows, save_every, leap if joins else None), state, record)
+    return Course(march, regular, Walk(step, note, show, rows, save_every, leap), state, record)
+
+
+def _leap(march: March, count: int) -> Callable | None:
+    """The state after a count of steps at once, for products of drifts and kicks; None for other methods."""
+    method, equations = march.method, march.equations
+    if not (isinstance(method, AbstractSplitting) and isinstance(equations, SeparableEquations)):
+        return None
+
+    def leap(state, first):
+        after = method.leap(equations, march.time, march.h, state.q, state.p, state.memory, first, count)
+        return State(*after, None)
+
+    return leap
 
 
 def trajectory(start: Start, plan: Course, counts: Int[Array, " rows"], record: PyTree, rows: PyTree) -> Trajectory:
