@@ -83,7 +83,7 @@ class Graph:
 
     def __init__(self, limit: int, differentiable: bool = False):
         self.limit, self.differentiable = limit, differentiable
-        self.read: dict[Hashable, Sequence] = {}
+        self.read: dict[Hashable, tuple] = {}
         self._nodes: dict[Hashable, Node] = {}
         self._count = 0
 

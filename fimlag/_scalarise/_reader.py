@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
@@ -21,6 +22,7 @@ _CALLED = {  # the parameter that holds the program an equation calls with its o
     "pjit": "jaxpr",
     "closed_call": "call_jaxpr",
     "core_call": "call_jaxpr",
+    "eval_jaxpr": "call_jaxpr",
     "custom_jvp_call": "call_jaxpr",
     "custom_vjp_call": "call_jaxpr",
 }
@@ -96,6 +98,8 @@ class Reader:
             return self.read(equation.params[_CALLED[name]], args)
         if name in IDENTITIES:
             return args
+        if name == "call_hi_primitive" and not self.graph.differentiable:
+            return self.read(_expanded(equation), args)
         made = self._by_entries(equation, args)
         return self._once(equation, args) if made is None else made
 
@@ -116,13 +120,25 @@ class Reader:
         if key not in self.graph.read:
             structured = _STRUCTURED.get(equation.primitive.name)
             made = structured(self, equation, args) if structured else None
-            self.graph.read[key] = self.whole(equation, args) if made is None else made
-        return self.graph.read[key]
+            # The equation is kept too: while it is there, none has its name.
+            self.graph.read[key] = equation, self.whole(equation, args) if made is None else made
+        return self.graph.read[key][1]
 
     def whole(self, equation, args) -> Sequence[Value]:
         """The outputs of an equation on whole arrays."""
         avals = [variable.aval for variable in equation.outvars]
         return self.outputs(Whole(equation), [packed(self.graph, arg) for arg in args], avals)
+
+
+def _expanded(equation) -> ClosedJaxpr:
+    """The program of a root with rules of its own, which newer jax keeps as an operation."""
+    operation = equation.params["_prim"]
+
+    def expanded(*leaves):
+        return operation.expand(*jax.tree.unflatten(operation.in_tree, leaves))
+
+    inputs = [jax.ShapeDtypeStruct(atom.aval.shape, atom.aval.dtype) for atom in equation.invars]
+    return jax.make_jaxpr(expanded)(*inputs)
 
 
 def _changes_type(equation, arrays) -> bool:
