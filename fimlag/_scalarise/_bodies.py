@@ -114,7 +114,7 @@ def weight(operation) -> float:
     any function of the compiler."""
     if not isinstance(operation, While | Scan | Switch | Recomputed):
         return 1.0 if getattr(operation, "written", True) else math.inf
-    return 1 + sum(weight(node.operation) for body in operation.bodies for node in body.inside)
+    return 1.0 + sum(weight(node.operation) for body in operation.bodies for node in body.inside)
 
 
 def evaluated(nodes: Sequence[Node], outputs: Sequence[Node], known: dict) -> list:
