@@ -236,3 +236,12 @@ def test_methods_that_cannot_be_run_back_are_refused(method, adjoint, message):
 def test_a_grid_of_no_reach_is_refused():
     with pytest.raises(ValueError, match="reach"):
         fl.ReversibleAdjoint(exact=True, reach=0.5)
+
+
+def test_on_the_grid_a_chaotic_motion_run_back_lands_bit_for_bit(monkeypatch):
+    monkeypatch.setattr(fl.ReversibleAdjoint, "landed", lambda self, gap: gap == 0)
+    # A reach of its own, so that nothing compiled before is used.
+    adjoint = fl.ReversibleAdjoint(exact=True, audit=True, reach=48.0)
+    assert henon_heiles(CHAOTIC, 30_000, adjoint).result == fl.RESULTS.successful
+    inexact = fl.ReversibleAdjoint(audit=True, reach=48.0)
+    assert henon_heiles(CHAOTIC, 1_000, inexact, throw=False).result == fl.RESULTS.reversal_missed
