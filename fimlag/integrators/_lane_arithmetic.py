@@ -86,6 +86,7 @@ def _neg(values, block):
 
 
 def select_n(values, block):
+    """The case that each lane chooses: a kernel's own chooses between two."""
     which, *cases = alike(values, block)
     chosen = cases[0]
     for place, case in enumerate(cases[1:], 1):
@@ -133,4 +134,5 @@ def spread(value, block: int):
 
 
 def refuse(what: str) -> NoReturn:
+    """Raise a `NotImplementedError` for what a kernel cannot compute."""
     raise NotImplementedError(f"A kernel has no {what}.")
