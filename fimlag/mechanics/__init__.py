@@ -47,7 +47,11 @@ from fimlag.mechanics._inertia import (
     acceleration_estimate as acceleration_estimate,
     inertia as inertia,
 )
-from fimlag.mechanics._informational import FisherLagrangian as FisherLagrangian
+from fimlag.mechanics._informational import (
+    FisherLagrangian as FisherLagrangian,
+    FreidlinWentzell as FreidlinWentzell,
+    OnsagerMachlup as OnsagerMachlup,
+)
 from fimlag.mechanics._invariants import (
     SymmetryDefect as SymmetryDefect,
     noether_charge as noether_charge,
