@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PyTree
 
-_LEAF = 4000  # bytes of an array in a block: the price of a loop's turn is spread over enough lanes
-_ALL = 2**18  # bytes of all arrays in a block: with what lies between two turns, they stay in a core's own cache
-_EVEN, _ODD = 256, 8  # lanes: arrays at distances of powers of two share few places in a cache
+_FIRST = 2**14  # bytes of all arrays in a block: with what lies between two turns, they stay in the first cache
+_SECOND = 2**18  # bytes of all arrays in a block of so few lanes that loops over them are written out as numbers
+_FEW = 64  # lanes
+_WHOLE = 16  # lanes that vectors are whole for
+_EVEN = 256  # lanes: arrays at distances of powers of two share few places in a cache
 
 
 def in_blocks(function: Callable, own: Sequence[bool], *args: Array, block: int | None = None) -> PyTree[Array]:
@@ -43,19 +45,22 @@ def axes(own: Sequence[bool]) -> tuple[int | None, ...]:
 
 def blocks_in_cache(arrays: Sequence[Array]) -> tuple[int, int]:
     """`(count, size)` of the blocks that suit a CPU's caches."""
-    return blocks(arrays[0].shape[0], lanes_in_cache(arrays), _ODD)
+    return blocks(arrays[0].shape[0], lanes_in_cache(arrays), _WHOLE)
 
 
 def lanes_in_cache(arrays: PyTree[Array]) -> int:
     """How many lanes of some arrays suit a CPU's caches."""
-    sizes = [leaf.dtype.itemsize * math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(arrays)]
-    return max(1, min(_LEAF // max(1, *sizes), _ALL // max(1, sum(sizes))))
+    size = sum(leaf.dtype.itemsize * math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(arrays))
+    return max(1, _FIRST // max(1, size), min(_FEW, _SECOND // max(1, size)))
 
 
-def blocks(lanes: int, block: int, odd: int = 0) -> tuple[int, int]:
-    """`(count, size)` of the fewest blocks, as equal as can be; `odd` lanes more where the size is an even one."""
+def blocks(lanes: int, block: int, whole: int = 1) -> tuple[int, int]:
+    """`(count, size)` of the fewest blocks, as equal as can be; many are of `whole` times some lanes, not an even
+    number of them."""
     size = math.ceil(lanes / max(1, math.ceil(lanes / block)))
-    size += odd if lanes and size % _EVEN == 0 else 0
+    if whole > 1 and whole <= size < lanes:
+        size = math.ceil(size / whole) * whole
+        size += 0 if size % _EVEN else whole
     return math.ceil(lanes / max(1, size)), size
 
 

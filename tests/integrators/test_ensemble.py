@@ -55,9 +55,9 @@ def test_without_a_cuda_device_no_kernel_is_asked_for():
 
 
 def test_only_a_cpu_takes_lanes_in_blocks():
-    assert "tensor<500xf64>" in text(rows, 4000, "cpu", None)
+    assert "tensor<1008xf64>" in text(rows, 4000, "cpu", None)
     for platform in ("cuda", "tpu"):
-        assert "tensor<500xf64>" not in text(rows, 4000, platform, None)
+        assert "tensor<1008xf64>" not in text(rows, 4000, platform, None)
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,13 @@ def test_a_block_is_smaller_where_more_numbers_are_in_a_lane():
     def lanes(count, dtype, *axes):
         return lanes_in_cache([jnp.zeros((3, *axes), dtype) for _ in range(count)])
 
-    assert lanes(4, "float64") == lanes(10, "float64") == 500
-    assert lanes(4, "float32") == 1000
-    assert lanes(100, "float64") == 327
-    assert lanes(1, "float64", 100, 100) == 1
+    assert lanes(4, "float64") == lanes(2, "float64", 2) == 512
+    assert lanes(4, "float32") == 1024
+    assert lanes(12, "float64") == 170
+    # fewer lanes are written out as numbers, which takes longer than to fetch more from the next cache
+    assert lanes(100, "float64") == lanes(2, "float64", 100) == 64
+    assert lanes(1, "float64", 100, 100) == 3
+    assert lanes(1, "float64", 200, 200) == 1
 
 
 def test_few_lanes_are_one_block_without_a_loop_over_blocks():
@@ -59,15 +62,22 @@ def test_few_lanes_are_one_block_without_a_loop_over_blocks():
         run = jax.make_jaxpr(lambda x: in_blocks(jnp.sin, (True,), x))
         return str(run(jnp.zeros(lanes))).count("scan[")
 
-    assert loops(500) == 0
-    assert loops(501) == 1
+    assert loops(2048) == 0
+    assert loops(2049) == 1
 
 
 @pytest.mark.parametrize("block", [1, 4, 1000, 1024])
-def test_blocks_hold_every_lane_and_are_nowhere_powers_of_two_apart(block):
+def test_blocks_hold_every_lane(block):
     for lanes in (*range(1, 40), 256, 512, 1000, 1024, 10_000, 10_240, 2**20):
-        for odd in (0, 8):
-            count, size = blocks(lanes, block, odd)
+        for whole in (1, 16):
+            count, size = blocks(lanes, block, whole)
             assert (count - 1) * size < lanes <= count * size
-            assert size <= block + odd
-            assert size % 256 != 0 or odd == 0
+            assert size < block + 2 * whole
+
+
+def test_many_blocks_fill_vectors_and_are_nowhere_powers_of_two_apart():
+    for lanes in (1025, 10_000, 10_240, 2**20):
+        for block in (16, 64, 170, 512, 1024):
+            size = blocks(lanes, block, 16)[1]
+            assert size % 16 == 0
+            assert size % 256 != 0
