@@ -22,6 +22,7 @@ import fimlag as fl
 from fimlag._flat import flatten
 from fimlag.mechanics._lagrangian import FlatLagrangian
 from fimlag.paths._discrete_action import DiscreteAction
+from fimlag.paths._mesh import equal_knots
 from fimlag.problems import NormalFisher
 
 FRACTIONS = np.linspace(0.0, 1.0, 101)
@@ -120,7 +121,7 @@ def quasi_newton(lagrangian, q0, q1, duration, elements=8, degree=8, tolerance=1
 
     u = jnp.zeros((elements * degree - 1, q0.size))
     u, _, residual, _ = jax.lax.while_loop(unfinished, step, (u, optimiser.init(u), jnp.inf, 0))
-    path = fl.Path(*times, q0, problem.offsets(u[..., None])[..., 0], degree, structure)
+    path = fl.Path(equal_knots(*times, elements), q0, problem.offsets(u[..., None])[..., 0], degree, structure)
     return action(u), jax.vmap(path)(duration * FRACTIONS), residual <= tolerance
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -21,8 +22,9 @@ from fimlag._results import RESULTS
 from fimlag.fitting import MaximumLikelihoodSolution
 from fimlag.integrators import AbstractMethod, Trajectory
 from fimlag.paths import LeastActionSolution, Path
+from fimlag.paths._mesh import equal_knots
 
-FORMAT = 1
+FORMAT = 2
 _HEADER = "fimlag"
 _SAVED = (Path, LeastActionSolution, Trajectory, MaximumLikelihoodSolution)
 _RESULT_NAMES = tuple(RESULTS._name_to_item)  # equinox keeps no public list of an enumeration's names
@@ -71,8 +73,8 @@ def load(file: str | os.PathLike):
         version, body = header["format"], header["body"]
     except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise ValueError(not_ours) from error
-    if version != FORMAT:
-        raise ValueError(f"{os.fspath(file)} is of format {version}; this fimlag reads format {FORMAT}.")
+    if version not in range(1, FORMAT + 1):
+        raise ValueError(f"{os.fspath(file)} is of format {version}; this fimlag reads formats up to {FORMAT}.")
     try:
         return _rebuilt(body, arrays)
     except (KeyError, TypeError, AttributeError) as error:
@@ -175,12 +177,20 @@ def _rebuilt(description, arrays):
 
 def _assembled(cls, fields):
     """An instance with these fields. It may be a batch, so no constructor is run: that checked them once."""
+    if cls is Path and "t0" in fields:
+        fields = _with_knots(**fields)
     if set(fields) != set(_fields(cls)):
         raise TypeError(f"{cls} has other fields than {sorted(fields)}.")
     instance = object.__new__(cls)
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
     return instance
+
+
+def _with_knots(t0, t1, **fields):
+    """The fields of a path of format 1, whose elements were equal, in today's."""
+    elements = (fields["offsets"].shape[-2] - 1) // fields["degree"]
+    return fields | {"knots": jnp.vectorize(partial(equal_knots, elements=elements), signature="(),()->(k)")(t0, t1)}
 
 
 def _precise(array: np.ndarray, name: str):

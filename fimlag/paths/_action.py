@@ -10,6 +10,7 @@ from fimlag._flat import flatten
 from fimlag._types import LagrangianFn, RealScalarLike
 from fimlag.mechanics._discrete import element_basis
 from fimlag.mechanics._lagrangian import FlatLagrangian
+from fimlag.paths._mesh import equal_knots
 from fimlag.paths._path import Path, as_path
 
 
@@ -49,10 +50,10 @@ def action(
     if not callable(path):
         path = as_path(path, t0, t1, elements, points)
     if isinstance(path, Path):
-        t0, t1, elements, points = path.t0, path.t1, path.elements, path.degree + 2
+        t0, points = path.t0, path.degree + 2
     point, structure = flatten(path(t0), "the path's point")
     flat = FlatLagrangian(lagrangian, structure)
-    t0, t1 = (jnp.asarray(t, point.dtype) for t in (t0, t1))
+    knots = path.knots if isinstance(path, Path) else equal_knots(t0, t1, elements, point.dtype)
 
     def state(t):
         if isinstance(path, Path):
@@ -60,7 +61,7 @@ def action(
         return jax.jvp(lambda s: structure.flatten(path(s), "the path's point"), (t,), (jnp.ones_like(t),))
 
     basis = element_basis(1, points)
-    step = (t1 - t0) / elements
-    fractions = jnp.arange(elements, dtype=point.dtype)[:, None] + jnp.asarray(basis.abscissae, point.dtype)[None, :]
-    values = jax.vmap(jax.vmap(lambda t: flat(t, *state(t))))(t0 + step * fractions)
-    return step * jnp.sum(values @ jnp.asarray(basis.weights, point.dtype))
+    steps = jnp.diff(knots)[:, None]
+    times = knots[:-1, None] + steps * jnp.asarray(basis.abscissae, point.dtype)[None]
+    values = steps * jax.vmap(jax.vmap(lambda t: flat(t, *state(t))))(times)
+    return jnp.sum(values @ jnp.asarray(basis.weights, point.dtype))

@@ -13,7 +13,8 @@ from fimlag.geometry import alpha_acceleration
 from fimlag.information import AbstractModel
 from fimlag.paths._collocation import Collocation, collocation_root, green_rules, solve_collocation
 from fimlag.paths._jacobi import check_steps, unresolved
-from fimlag.paths._path import Path, nodal_fractions
+from fimlag.paths._mesh import equal_knots, nodal_fractions
+from fimlag.paths._path import Path
 from fimlag.paths._spray import Spray, chart_of, flow
 
 
@@ -139,7 +140,7 @@ def _solve(model, structure, theta0, theta1, alpha, elements, points, rtol, max_
     x, _ = problem.states(accelerations, nodes)
     offsets = x - x0[None]
     zero = jnp.zeros_like(alpha)
-    path = Path(zero, zero + 1.0, x0, offsets, points + 1, structure, chart)
+    path = Path(equal_knots(zero, zero + 1.0, elements), x0, offsets, points + 1, structure, chart)
     residual, error = fixed.defects(state.accelerations)
     tolerance = jnp.finfo(x0.dtype).eps ** 0.4 if rtol is None else rtol
     finite = jnp.all(jnp.isfinite(offsets)) & jnp.isfinite(error)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from fimlag._types import LagrangianFn
 from fimlag.mechanics._discrete import ElementBasis, element_basis
-from fimlag.paths._path import nodal_fractions
+from fimlag.paths._mesh import nodal_fractions
 
 
 class Expansion(eqx.Module):

@@ -20,7 +20,8 @@ from fimlag.mechanics._lagrangian import FlatLagrangian, InChart
 from fimlag.paths._block_tridiagonal import CondensedElements
 from fimlag.paths._discrete_action import DiscreteAction
 from fimlag.paths._ensemble import over_members
-from fimlag.paths._path import Path, as_path, nodal_fractions
+from fimlag.paths._mesh import equal_knots, nodal_fractions
+from fimlag.paths._path import Path, as_path
 from fimlag.paths._refinement import FAILURES, Meshes, solve_on_meshes
 
 
@@ -158,7 +159,7 @@ def _solve(lagrangian, chart, structure: Structure, q0, q1, t0, t1, guess, meshe
     )
     found = over_members(lambda problem, u: solve_on_meshes(problem, u, meshes), fixed, guessed)
     u = implicit_root(found.u, problem, gradient=DiscreteAction.gradient, factor=_second_variation)
-    path = Path(t0, t1, start, problem.offsets(u)[..., 0], meshes.degree, structure, chart)
+    path = Path(equal_knots(t0, t1, meshes.finest), start, problem.offsets(u)[..., 0], meshes.degree, structure, chart)
     return LeastActionSolution(
         path=path,
         action=stationary_value(found.action[0], u, problem),

@@ -12,28 +12,39 @@ from fimlag._charts import AbstractChart
 from fimlag._flat import Structure, flatten
 from fimlag._types import RealScalarLike
 from fimlag.mechanics._discrete import element_basis
+from fimlag.paths._mesh import element_at, equal_knots, nodal_times
 
 
 class Path(eqx.Module):
-    r"""A continuous path, a polynomial of degree p on each of E equal elements of its time interval.
+    r"""A continuous path, a polynomial of degree p on each of the E elements of its time interval.
 
-    $$q(t) = q_0 + \sum_a \phi_a(c)\, o_{e p + a}, \qquad (t - t_0) E / (t_1 - t_0) = e + c$$
+    $$q(t) = q_0 + \sum_a \phi_a(c)\, o_{e p + a}, \qquad t = t_e + c\, (t_{e+1} - t_e)$$
 
     `path(t)` is the point at a time of shape (), `path.velocity(t)` its time derivative, both in the caller's
     structure; outside [t0, t1] they are NaN. `path.nodes` are the (E p + 1, d) nodal points.
 
-    **Attributes:** `t0`, `t1`: the ends of the interval; `start`: the first point; `offsets` (E p + 1, d): the nodes
-    relative to it, so that a short path keeps its velocity to full precision; `degree`: p; `chart`: where it is not
-    None, `start` and `offsets` are in its free coordinates, of which the points are functions.
+    **Attributes:** `knots` (E + 1,): the ends of the elements, in order, `t0` and `t1` the first and the last; `start`:
+    the first point; `offsets` (E p + 1, d): the nodes relative to it, so that a short path keeps its velocity to full
+    precision; `degree`: p; `chart`: where it is not None, `start` and `offsets` are in its free coordinates, of which
+    the points are functions.
+
+    **Raises:** `ValueError` for another number of nodes than that of the elements and the degree.
     """
 
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
+    knots: Float[Array, " edges"]
     start: Float[Array, " d"]
     offsets: Float[Array, "nodes d"]
     degree: int = eqx.field(static=True)
     structure: Structure = eqx.field(static=True)
     chart: AbstractChart | None = None
+
+    def __check_init__(self):
+        elements, nodes = self.knots.shape[0] - 1, self.offsets.shape[0]
+        if elements < 1 or self.degree < 1 or nodes != elements * self.degree + 1:
+            raise ValueError(
+                f"A path of {elements} elements of degree {self.degree} has {elements * self.degree + 1} nodes and at "
+                f"least 2, but {nodes} came."
+            )
 
     @classmethod
     def from_function(
@@ -43,47 +54,66 @@ class Path(eqx.Module):
         t1: RealScalarLike = 1.0,
         elements: int = 8,
         degree: int = 8,
+        *,
+        knots: Float[Array, " edges"] | None = None,
     ) -> "Path":
         """The path that interpolates a function of time at the Gauss-Lobatto nodes of its elements.
 
-        **Arguments:** `function`: `t -> q`; `t0`, `t1`: the interval; `elements`, `degree`: E and p.
+        **Arguments:** `function`: `t -> q`; `t0`, `t1`: the interval; `elements`, `degree`: E and p; `knots`: the ends
+        of the elements, in place of `t0`, `t1` and a number of equal ones.
 
-        **Returns:** a `Path`; its interpolation error is of order p + 1 in 1 / E for a smooth function.
+        **Returns:** a `Path`; its interpolation error is of order p + 1 in the lengths of the elements for a smooth
+        function.
         """
-        start, structure = flatten(function(t0), "the path's point")
-        t0, t1 = (jnp.asarray(t, start.dtype) for t in (t0, t1))
-        times = t0 + (t1 - t0) * jnp.asarray(nodal_fractions(elements, degree), start.dtype)
-        points = jax.vmap(lambda t: structure.flatten(function(t), "the path's point"))(times)
-        return cls(t0, t1, start, points - start[None], degree, structure)
+        start, structure = flatten(function(t0 if knots is None else knots[0]), "the path's point")
+        knots = equal_knots(t0, t1, elements, start.dtype) if knots is None else jnp.asarray(knots, start.dtype)
+        points = jax.vmap(lambda t: structure.flatten(function(t), "the path's point"))(nodal_times(knots, degree))
+        return cls(knots, start, points - start[None], degree, structure)
 
     @classmethod
     def from_nodes(
-        cls, nodes: Inexact[Array, "knots ..."], t0: RealScalarLike = 0.0, t1: RealScalarLike = 1.0
+        cls,
+        nodes: Inexact[Array, "knots ..."],
+        t0: RealScalarLike = 0.0,
+        t1: RealScalarLike = 1.0,
+        *,
+        knots: Float[Array, " edges"] | None = None,
     ) -> "Path":
-        """The piecewise-linear path through points at equal intervals of time.
+        """The piecewise-linear path through points at equal intervals of time, or at the times given.
 
-        **Arguments:** `nodes`: points stacked on axis 0, at least two; `t0`, `t1`: the interval.
+        **Arguments:** `nodes`: points stacked on axis 0, at least two; `t0`, `t1`: the interval; `knots`: the times of
+        the points, in place of `t0` and `t1`.
 
-        **Raises:** `ValueError` for fewer than two points.
+        **Raises:** `ValueError` for fewer than two points, or another number of times.
         """
         nodes = jnp.asarray(nodes, jnp.result_type(float) if np.issubdtype(nodes.dtype, np.integer) else nodes.dtype)
         if nodes.ndim == 0 or nodes.shape[0] < 2:
             raise ValueError(f"A path needs at least two points on axis 0, but its nodes have shape {nodes.shape}.")
         start, structure = flatten(nodes[0])
-        t0, t1 = (jnp.asarray(t, start.dtype) for t in (t0, t1))
+        equal = equal_knots(t0, t1, nodes.shape[0] - 1, start.dtype)
+        knots = equal if knots is None else jnp.asarray(knots, start.dtype)
         flat = jax.vmap(structure.flatten)(nodes)
-        return cls(t0, t1, start, flat - start[None], 1, structure)
+        return cls(knots, start, flat - start[None], 1, structure)
+
+    @property
+    def t0(self) -> Float[Array, ""]:
+        """The time of the start."""
+        return self.knots[0]
+
+    @property
+    def t1(self) -> Float[Array, ""]:
+        """The time of the end."""
+        return self.knots[-1]
 
     @property
     def elements(self) -> int:
         """The number of elements E."""
-        return (self.offsets.shape[0] - 1) // self.degree
+        return self.knots.shape[0] - 1
 
     @property
     def times(self) -> Float[Array, " nodes"]:
         """The times of the nodes, shape (E p + 1,)."""
-        fractions = jnp.asarray(nodal_fractions(self.elements, self.degree), self.start.dtype)
-        return self.t0 + (self.t1 - self.t0) * fractions
+        return nodal_times(self.knots, self.degree)
 
     @property
     def nodes(self) -> Float[Array, "nodes d"]:
@@ -104,23 +134,13 @@ class Path(eqx.Module):
         return coordinates if self.chart is None else self.chart.point(coordinates)
 
     def _displacement(self, t):
-        position = (t - self.t0) / (self.t1 - self.t0) * self.elements
-        element = jnp.clip(jnp.floor(position), 0, self.elements - 1)
-        local = position - element
-        start = element.astype(int) * self.degree
-        offsets = jax.lax.dynamic_slice_in_dim(self.offsets, start, self.degree + 1)
+        element, (left, right) = element_at(self.knots, t)
+        offsets = jax.lax.dynamic_slice_in_dim(self.offsets, element * self.degree, self.degree + 1)
         coefficients = jnp.asarray(element_basis(self.degree).coefficients, t.dtype) @ offsets
-        slack = 8 * jnp.finfo(t.dtype).eps * self.elements
-        inside = (position >= -slack) & (position <= self.elements + slack)
+        local = (t - left) / (right - left)
+        slack = 8 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(self.t0), jnp.abs(self.t1))
+        inside = jnp.abs(t - 0.5 * (left + right)) <= 0.5 * jnp.abs(right - left) + slack
         return jnp.where(inside, _legendre_sum(2 * local - 1, coefficients), jnp.nan)
-
-
-def nodal_fractions(elements: int, degree: int) -> np.ndarray:
-    """The nodes of E equal elements of degree p on [0, 1], shape (E p + 1,)."""
-    if elements < 1 or degree < 1:
-        raise ValueError(f"elements and degree must be at least 1, but are {elements} and {degree}.")
-    inner = (np.arange(elements)[:, None] + element_basis(degree).nodes[None, :-1]) / elements
-    return np.append(inner.ravel(), 1.0)
 
 
 def as_path(path, t0: RealScalarLike, t1: RealScalarLike, elements: int, degree: int) -> Path:
