@@ -77,7 +77,7 @@ def test_a_path_is_differentiable_in_time_knots_and_nodes():
     def point(t, knots, offsets):
         return fl.Path(jnp.asarray(knots), path.start, jnp.asarray(offsets), path.degree, path.structure)(t)
 
-    check_grads(point, arguments, order=2, atol=1e-6, rtol=1e-6)  # differences over eps^(1/3)
+    check_grads(point, arguments, order=2, eps=1e-6, atol=1e-6, rtol=1e-6)  # of differences: (eps / h)^2, 1e-16 / eps
     flat = fl.Path.from_nodes(jnp.array([0.0, 2.0, 0.0]), knots=jnp.array([0.0, 1.0, 4.0]))
     by_knots = jax.grad(lambda knots: fl.Path(knots, flat.start, flat.offsets, 1, flat.structure)(2.0)[()])(flat.knots)
     np.testing.assert_allclose(by_knots, [0.0, 4 / 9, 2 / 9], rtol=1e-14)  # q = 2 (k_2 - t) / (k_2 - k_1)
