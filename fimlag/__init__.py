@@ -260,6 +260,7 @@ from fimlag.paths import (
     LeastActionSolution as LeastActionSolution,
     ParallelTransport as ParallelTransport,
     Path as Path,
+    SoftLQR as SoftLQR,
     action as action,
     alpha_exp_map as alpha_exp_map,
     alpha_geodesic as alpha_geodesic,
@@ -276,6 +277,7 @@ from fimlag.paths import (
     least_action_path as least_action_path,
     log_map as log_map,
     parallel_transport as parallel_transport,
+    soft_lqr as soft_lqr,
     transport_map as transport_map,
 )
 

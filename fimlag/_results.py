@@ -185,6 +185,35 @@ class RESULTS(eqx.Enumeration):
         "energy, or is too long for this precision. Use `ReversibleAdjoint(exact=True)` for an explicit method, "
         "`CheckpointedAdjoint(n)` or `DirectAdjoint()`."
     )
+    out_of_range = (
+        "A number lies outside its range: a temperature or noise is negative, a discount is not between 0 and 1, "
+        "probabilities are negative or sum to more than one, or a covariance is not positive semi-definite. Correct it."
+    )
+    unbounded_policy = (
+        "The cost of large controls is not bounded below, or a control costs nothing in its own step: R + B'PB, or for a "
+        "stationary problem R + B'QB, is not positive definite. Give a positive definite R."
+    )
+    not_stabilising = (
+        "No feedback keeps the system stable, or the cost does not see an unstable mode and leaves it alone. Give a "
+        "pair (A, B) that can be stabilised, put a cost on every mode, or a finite `horizon` or a smaller `discount`."
+    )
+    never_ends = (
+        "Some states never end under the policy and nothing is discounted, so that their cost is not bounded. Give a "
+        "`discount` below 1, transitions whose rows sum to less than one where the process ends, or a `horizon`."
+    )
+    degenerate_noise = (
+        "The noise does not reach every direction within the interval: the covariance of the reference process at its "
+        "end is singular. Give a noise, diffusion or interval that is positive, or a coupling by the drift."
+    )
+    poor_proposals = (
+        "The effective number of weighted paths is too small: the proposals miss the paths that matter. Draw more "
+        "`paths`, raise `steps`, or give a `guide` near the most likely path."
+    )
+    another_metric = (
+        "The Hessian of the divergence where its arguments coincide is not the metric claimed: a factor is missing (1/2 "
+        "of Jeffreys' divergence, 4 of the squared Hellinger distance, 1/order of Renyi's), or it belongs to another "
+        "model. Correct the divergence or the metric."
+    )
 
 
 class AbstractSolution(eqx.Module):
