@@ -40,8 +40,8 @@ def nodal_times(knots: Float[Array, " edges"], degree: int) -> Float[Array, " no
     return jnp.append(inner.ravel(), knots[-1])
 
 
-def element_at(knots: Float[Array, " edges"], t: Float[Array, ""]) -> tuple[Int[Array, ""], Float[Array, "2"]]:
-    """`(element, ends)`: the number of the element that holds a time, the nearest to one outside, and its ends.
+def place_among(knots: Float[Array, " edges"], t: Float[Array, ""]) -> tuple[Int[Array, ""], Float[Array, ""]]:
+    """`(element, c)`: the number of the element that holds a time, and the share of it before; NaN outside the knots.
 
     The knots may fall as well as rise.
     """
@@ -50,7 +50,10 @@ def element_at(knots: Float[Array, " edges"], t: Float[Array, ""]) -> tuple[Int[
     rising, time = sign * fixed, sign * jax.lax.stop_gradient(t)
     few = knots.shape[0] <= _FEW
     element = jnp.sum(time >= rising[1:-1]) if few else _bisected(rising, time)
-    return element, jax.lax.dynamic_slice_in_dim(knots, element, 2)
+    left, right = jax.lax.dynamic_slice_in_dim(knots, element, 2)
+    slack = 8 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(fixed[0]), jnp.abs(fixed[-1]))
+    inside = jnp.abs(t - 0.5 * (left + right)) <= 0.5 * jnp.abs(right - left) + slack
+    return element, jnp.where(inside, (t - left) / (right - left), jnp.nan)
 
 
 def _bisected(knots, t):

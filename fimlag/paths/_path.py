@@ -10,9 +10,11 @@ from jaxtyping import Array, Float, Inexact
 
 from fimlag._charts import AbstractChart
 from fimlag._flat import Structure, flatten
-from fimlag._types import RealScalarLike
+from fimlag._types import LagrangianFn, MetricFn, RealScalarLike
+from fimlag.mechanics import energy, momentum
 from fimlag.mechanics._discrete import element_basis
-from fimlag.paths._mesh import element_at, equal_knots, nodal_times
+from fimlag.paths._mesh import equal_knots, nodal_times, place_among
+from fimlag.paths._path_operations import joined, length, resampled, run_backward, with_constant_speed
 
 
 class Path(eqx.Module):
@@ -122,25 +124,106 @@ class Path(eqx.Module):
 
     def __call__(self, t: RealScalarLike):
         """The point at time `t`, in the caller's structure."""
-        return self.structure.unflatten(self._at(self.start + self._displacement(jnp.asarray(t, self.start.dtype))))
+        return self.structure.unflatten(self._at(self.start + self.displacement(jnp.asarray(t, self.start.dtype))))
 
     def velocity(self, t: RealScalarLike):
         """The time derivative at `t`, in the caller's structure (coordinates per unit of time)."""
+        return self.structure.unflatten(self._rate(jnp.asarray(t, self.start.dtype)))
+
+    def acceleration(self, t: RealScalarLike):
+        """The second time derivative at `t`, in the caller's structure, on the later element at a knot."""
         t = jnp.asarray(t, self.start.dtype)
-        displacement, rate = jax.jvp(self._displacement, (t,), (jnp.ones_like(t),))
-        return self.structure.unflatten(jax.jvp(self._at, (self.start + displacement,), (rate,))[1])
+        return self.structure.unflatten(jax.jvp(self._rate, (t,), (jnp.ones_like(t),))[1])
+
+    def momentum(self, lagrangian: LagrangianFn, t: RealScalarLike):
+        r"""The momentum $\partial L / \partial v$ at `t`, in the caller's structure."""
+        return momentum(lagrangian, t, self(t), self.velocity(t))
+
+    def energy(self, lagrangian: LagrangianFn, t: RealScalarLike) -> Float[Array, ""]:
+        r"""The energy $p \cdot v - L$ at `t`."""
+        return energy(lagrangian, t, self(t), self.velocity(t))
+
+    def arclength(
+        self, metric: MetricFn, t: RealScalarLike | None = None, *, points: int | None = None
+    ) -> Float[Array, ""]:
+        r"""The length of the path up to time `t`, or of all of it.
+
+        $$s(t) = \int_{t_0}^t \sqrt{g_{ij}(q)\, \dot q^i \dot q^j}\, dt$$
+
+        **Arguments:** `metric`: any callable `q -> (d, d)`; `t`: a time, None for the end; `points`: of Gauss's rule on
+        each element, two more than the degree by default.
+
+        **Returns:** a scalar; NaN outside [t0, t1] and where the metric makes a velocity's square negative.
+        """
+        t = None if t is None else jnp.asarray(t, self.start.dtype)
+        return length(self, metric, t, self.degree + 2 if points is None else points)
+
+    def at_constant_speed(self, metric: MetricFn, *, degree: int | None = None, points: int | None = None) -> "Path":
+        """The same curve, run through in the same interval at constant speed.
+
+        Each element becomes one of a duration in proportion to its length, whose nodes lie on the curve.
+
+        **Arguments:** `metric`, `points`: as for `arclength`; `degree`: of the new elements, the same by default:
+        the new path is a polynomial too, and near the old one as in `resample`.
+
+        **Returns:** a `Path`, of NaN where the path has no length.
+        """
+        degree = self.degree if degree is None else degree
+        return with_constant_speed(self, metric, degree, self.degree + 2 if points is None else points)
+
+    def resample(
+        self, elements: int | None = None, degree: int | None = None, *, knots: Float[Array, " edges"] | None = None
+    ) -> "Path":
+        """The path on another mesh, which interpolates this one at its nodes.
+
+        It is the same path where every knot is a knot of the new mesh too and no degree is lost; a kink between the
+        new knots is smoothed.
+
+        **Arguments:** `elements`: a number of equal ones; `degree`: p, the same by default; `knots`: the ends of the
+        elements, in place of their number, between t0 and t1; the same by default.
+
+        **Returns:** a `Path`, of NaN where knots lie outside [t0, t1].
+
+        **Raises:** `ValueError` for both a number and knots.
+        """
+        if elements is not None and knots is not None:
+            raise ValueError("resample takes either a number of elements or their knots, but both came.")
+        if elements is not None:
+            knots = equal_knots(self.t0, self.t1, elements)
+        knots = self.knots if knots is None else jnp.asarray(knots, self.start.dtype)
+        return resampled(self, knots, self.degree if degree is None else degree)
+
+    def reversed(self) -> "Path":
+        r"""The path run backward through the same interval, $t \mapsto q(t_0 + t_1 - t)$."""
+        return run_backward(self)
+
+    @staticmethod
+    def concatenate(first: "Path", *rest: "Path") -> "Path":
+        """Paths one after another.
+
+        The first keeps its times, the others are shifted to start where the one before ends. All take the highest
+        degree among them, which changes none.
+
+        **Returns:** a `Path`; under `jax.jit`, of NaN where they do not meet.
+
+        **Raises:** `ValueError` for paths that do not meet, to eps^0.75 of their coordinates, whose times run opposite
+        ways, or of different structure, precision or chart.
+        """
+        return joined(first, *rest)
+
+    def displacement(self, t: Float[Array, ""]) -> Float[Array, " d"]:
+        """The point at `t` relative to the start, both in free coordinates where there is a chart."""
+        element, share = place_among(self.knots, t)
+        offsets = jax.lax.dynamic_slice_in_dim(self.offsets, element * self.degree, self.degree + 1)
+        coefficients = jnp.asarray(element_basis(self.degree).coefficients, t.dtype) @ offsets
+        return _legendre_sum(2 * share - 1, coefficients)
 
     def _at(self, coordinates):
         return coordinates if self.chart is None else self.chart.point(coordinates)
 
-    def _displacement(self, t):
-        element, (left, right) = element_at(self.knots, t)
-        offsets = jax.lax.dynamic_slice_in_dim(self.offsets, element * self.degree, self.degree + 1)
-        coefficients = jnp.asarray(element_basis(self.degree).coefficients, t.dtype) @ offsets
-        local = (t - left) / (right - left)
-        slack = 8 * jnp.finfo(t.dtype).eps * jnp.maximum(jnp.abs(self.t0), jnp.abs(self.t1))
-        inside = jnp.abs(t - 0.5 * (left + right)) <= 0.5 * jnp.abs(right - left) + slack
-        return jnp.where(inside, _legendre_sum(2 * local - 1, coefficients), jnp.nan)
+    def _rate(self, t):
+        displacement, rate = jax.jvp(self.displacement, (t,), (jnp.ones_like(t),))
+        return jax.jvp(self._at, (self.start + displacement,), (rate,))[1]
 
 
 def as_path(path, t0: RealScalarLike, t1: RealScalarLike, elements: int, degree: int) -> Path:
