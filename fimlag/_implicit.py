@@ -15,14 +15,15 @@ def frozen(problem: PyTree) -> PyTree:
 
 
 @eqx.filter_custom_jvp
-def implicit_root(x: Inexact[Array, "..."], problem: PyTree, *, gradient: Callable, factor: Callable):
+def implicit_root(x: PyTree[Inexact[Array, "..."]], problem: PyTree, *, gradient: Callable, factor: Callable):
     r"""A root of a gradient, differentiable to every order in the problem that defines it.
 
     $$g(a, x) = 0 \quad\Rightarrow\quad dx = -(\partial_x g)^{-1}\, \partial_a g\, da$$
 
-    **Arguments:** `x`: the root, however found; `problem`: what it depends on, a pytree that holds everything
-    differentiated; `gradient(problem, x)`: zero at the root, with a symmetric Jacobian in x; `factor(problem, x)`: a
-    function that solves with that Jacobian, approximately at least: one step of refinement follows.
+    **Arguments:** `x`: the root, however found, an array or a pytree of them; `problem`: what it depends on, a pytree
+    that holds everything differentiated; `gradient(problem, x)`: zero at the root, with a symmetric Jacobian in x;
+    `factor(problem, x)`: a function that solves with that Jacobian, approximately at least: one step of refinement
+    follows.
 
     **Returns:** `x`.
     """
@@ -36,15 +37,17 @@ def _implicit_root_jvp(primals, tangents, *, gradient, factor):
     _, tangent = tangents
     x = implicit_root(x, problem, gradient=gradient, factor=factor)
     if not jax.tree_util.tree_leaves(tangent):
-        return x, jnp.zeros_like(x)
-    approximate_solve = factor(frozen(problem), lax.stop_gradient(x))
+        return x, jax.tree_util.tree_map(jnp.zeros_like, x)
+    approximate_solve = factor(frozen(problem), frozen(x))
 
     def jacobian_product(direction):
         return jax.jvp(lambda y: gradient(problem, y), (x,), (direction,))[1]
 
     def solve(apply, right):
         first = approximate_solve(right)
-        return first + approximate_solve(right - apply(first))
+        defect = jax.tree_util.tree_map(jnp.subtract, right, apply(first))
+        return jax.tree_util.tree_map(jnp.add, first, approximate_solve(defect))
 
     _, drive = eqx.filter_jvp(lambda varied: gradient(varied, x), (problem,), (tangent,))
-    return x, lax.custom_linear_solve(jacobian_product, -drive, solve, symmetric=True)
+    right = jax.tree_util.tree_map(jnp.negative, drive)
+    return x, lax.custom_linear_solve(jacobian_product, right, solve, symmetric=True)

@@ -33,6 +33,10 @@ from fimlag.paths._mean import (
     frechet_mean as frechet_mean,
 )
 from fimlag.paths._path import Path as Path
+from fimlag.paths._route import (
+    OnSurface as OnSurface,
+    Periodic as Periodic,
+)
 from fimlag.paths._soft_lqr import (
     SoftLQR as SoftLQR,
     soft_lqr as soft_lqr,

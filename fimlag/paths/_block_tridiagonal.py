@@ -3,6 +3,8 @@
 Every array carries lanes, the members of an ensemble, on its last axis: small matrices then become long vectors.
 """
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
@@ -96,22 +98,27 @@ class CondensedElements(eqx.Module):
     r"""The factor of a matrix assembled from elements: interior nodes eliminated element by element, vertices after.
 
     **Arguments:** `elements`: symmetric element matrices (m, m, E, lanes), m = (p + 1) d, whose rows are those of the
-    interior nodes, then of the left vertex, then of the right one (`node_order`); `d`: the coordinates of a node. The
-    unknowns are all nodes but the first and the last of the whole path.
+    interior nodes, then of the left vertex, then of the right one (`node_order`); `d`: the coordinates of a node;
+    `held`: the numbers of vertices that do not move, the first after the start being 0. The unknowns are all nodes but
+    the first and the last of the whole path, and those of held vertices zero.
     """
 
     rows: Float[Array, "m m elements lanes"]
     """The multipliers of the elimination below the diagonal, its reduced rows on and above it."""
     vertices: BlockTridiagonal | None
     d: int = eqx.field(static=True)
+    held: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, elements: Float[Array, "m m elements lanes"], d: int):
-        self.d = d
+    def __init__(self, elements: Float[Array, "m m elements lanes"], d: int, held: Sequence[int] = ()):
+        self.d, self.held = d, tuple(held)
         self.rows = _eliminated(elements, elements.shape[0] - 2 * d)
         ends = self.rows[-2 * d :, -2 * d :]
-        diagonal = ends[d:, d:, :-1] + ends[:d, :d, 1:]
-        blocks = (jnp.moveaxis(block, 2, 0) for block in (diagonal, ends[:d, d:, 1:-1]))
-        self.vertices = BlockTridiagonal(*blocks) if elements.shape[2] > 1 else None
+        diagonal = jnp.moveaxis(ends[d:, d:, :-1] + ends[:d, :d, 1:], 2, 0)
+        coupling = jnp.moveaxis(ends[:d, d:, 1:-1], 2, 0)
+        for vertex in self.held:
+            diagonal = diagonal.at[vertex].set(jnp.eye(d, dtype=elements.dtype)[..., None])
+            coupling = coupling.at[max(vertex - 1, 0) : vertex + 1].set(0.0)
+        self.vertices = BlockTridiagonal(diagonal, coupling) if elements.shape[2] > 1 else None
 
     @property
     def interior(self) -> int:
@@ -129,7 +136,10 @@ class CondensedElements(eqx.Module):
         vertex = grouped[:-1, -1]
         if self.vertices is not None:
             pulled = jnp.moveaxis(reduced[cut:], 0, 1)
-            vertex = self.vertices.solve(vertex + pulled[:-1, d:] + pulled[1:, :d])
+            vertex = vertex + pulled[:-1, d:] + pulled[1:, :d]
+            for held in self.held:
+                vertex = vertex.at[held].set(0.0)
+            vertex = self.vertices.solve(vertex)
         ends = jnp.concatenate([end, vertex, end])
         both = jnp.moveaxis(jnp.concatenate([ends[:-1], ends[1:]], axis=1), 0, 1)
         inner = self._backward(jnp.concatenate([reduced[:cut], both]))[:cut]

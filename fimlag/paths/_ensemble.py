@@ -9,55 +9,57 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, PyTree
 
-from fimlag.paths._discrete_action import DiscreteAction
+from fimlag.paths._discrete_action import DiscreteAction, Unknowns
 
 LANES = 32
 """Members solved together: enough to fill vector registers, few enough to stay in the cache."""
 
 
-def over_members(solve: Callable, problem: DiscreteAction, u: Array) -> PyTree[Array]:
-    """`solve(problem, u)`, called once with a lane for each member of all surrounding `vmap`s.
+def over_members(solve: Callable, problem: DiscreteAction, y: Unknowns) -> PyTree[Array]:
+    """`solve(problem, y)`, called once with a lane for each member of all surrounding `vmap`s.
 
     **Arguments:** `solve`: takes a problem of any number of lanes and returns a pytree of arrays with lanes on the last
-    axis; `problem`, `u`: of one lane, and not differentiated.
+    axis; `problem`, `y`: of one lane, and not differentiated.
     """
     arrays, rest = eqx.partition(problem, eqx.is_array)
-    leaves, treedef = jax.tree_util.tree_flatten((arrays, u))
-    of_lagrangian = len(jax.tree_util.tree_leaves(arrays.lagrangian))
+    leaves, treedef = jax.tree_util.tree_flatten((arrays, y))
+    of_functionals = len(jax.tree_util.tree_leaves(arrays.functionals))
 
     def with_lanes(leaves, shared):
-        arrays, u = jax.tree_util.tree_unflatten(treedef, leaves)
-        return solve(replace(eqx.combine(arrays, rest), shared=shared), u)
+        arrays, y = jax.tree_util.tree_unflatten(treedef, leaves)
+        return solve(replace(eqx.combine(arrays, rest), shared=shared), y)
 
-    return _merging(with_lanes, leaves, (True,) * of_lagrangian)
+    return _merging(with_lanes, leaves, (True,) * of_functionals)
 
 
-def in_blocks(solve: Callable, problem: DiscreteAction, u: Array, previous: PyTree[Array], needed: Bool[Array, " n"]):
-    """`solve(problem, u, previous, needed)` by blocks of lanes alike in difficulty, those that need nothing last.
+def in_blocks(
+    solve: Callable, problem: DiscreteAction, y: Unknowns, previous: PyTree[Array], needed: Bool[Array, " n"]
+) -> PyTree[Array]:
+    """`solve(problem, y, previous, needed)` by blocks of lanes alike in difficulty, those that need nothing last.
 
     **Arguments:** `solve`: keeps `previous` in the lanes that are not `needed`; every array has lanes on its last axis.
     """
 
-    def where_needed(problem, u, previous, needed):
-        return lax.cond(jnp.any(needed), lambda: solve(problem, u, previous, needed), lambda: previous)
+    def where_needed(problem, y, previous, needed):
+        return lax.cond(jnp.any(needed), lambda: solve(problem, y, previous, needed), lambda: previous)
 
     count = needed.shape[0]
     if count <= LANES:
-        return where_needed(problem, u, previous, needed)
+        return where_needed(problem, y, previous, needed)
     blocks = -(-count // LANES)
-    difficulty = jnp.where(needed, problem.values(u), -jnp.inf)
+    difficulty = jnp.where(needed, problem.values(y), -jnp.inf)
     order = jnp.argsort(difficulty)[::-1][jnp.minimum(jnp.arange(blocks * LANES), count - 1)]
 
     def block(index):
         def taken(tree):
             return jax.tree_util.tree_map(lambda x: x[..., index], tree)
 
-        return where_needed(problem.take(index), u[..., index], taken(previous), needed[index])
+        return where_needed(problem.take(index), taken(y), taken(previous), needed[index])
 
     solved = lax.map(block, order.reshape(blocks, LANES))
 
     def replaced(old, new):
-        return old.at[..., order].set(jnp.moveaxis(new, 0, -2).reshape(*old.shape[:-1], -1))
+        return old.at[..., order].set(jnp.moveaxis(new, 0, -2).reshape(*old.shape[:-1], order.size))
 
     return jax.tree_util.tree_map(replaced, previous, solved)
 
@@ -65,7 +67,7 @@ def in_blocks(solve: Callable, problem: DiscreteAction, u: Array, previous: PyTr
 def _merging(with_lanes: Callable, leaves, shared: tuple[bool, ...]):
     """`with_lanes(leaves, shared)` as a function that a `vmap` turns into a call with more lanes.
 
-    The first leaves are those of the Lagrangian, `shared` by the lanes or with lanes on axis 0; the others have lanes
+    The first leaves are those of the functionals, `shared` by the lanes or with lanes on axis 0; the others have lanes
     on their last axis.
     """
 
@@ -91,16 +93,16 @@ def _merging(with_lanes: Callable, leaves, shared: tuple[bool, ...]):
 
 
 def _on_first_axis(leaf, batched, common, size, lanes):
-    """An array of the Lagrangian with the lanes of the whole batch on axis 0."""
+    """An array of the functionals with the lanes of the whole batch on axis 0."""
     if common:
         return jnp.repeat(leaf, lanes, axis=0)
     if not batched:
         leaf = jnp.broadcast_to(leaf[None], (size, *leaf.shape))
-    return leaf.reshape(-1, *leaf.shape[2:])
+    return leaf.reshape(size * lanes, *leaf.shape[2:])
 
 
 def _on_last_axis(leaf, batched, size):
     """Any other array with the lanes of the whole batch on its last axis."""
     leaf = leaf if batched else jnp.broadcast_to(leaf[None], (size, *leaf.shape))
     leaf = jnp.moveaxis(leaf, 0, -2)
-    return leaf.reshape(*leaf.shape[:-2], -1)
+    return leaf.reshape(*leaf.shape[:-2], size * leaf.shape[-1])

@@ -18,9 +18,12 @@ from fimlag.integrators import DirectAdjoint, GaussLegendre, integrate
 from fimlag.mechanics import NaturalLagrangian, energy, mass_matrix
 from fimlag.mechanics._lagrangian import FlatLagrangian, InChart
 from fimlag.paths._discrete_action import DiscreteAction
-from fimlag.paths._least_action import LeastActionSolution, solve_in_chart
+from fimlag.paths._elements import Mesh
+from fimlag.paths._functionals import Functionals
+from fimlag.paths._least_action import LeastActionSolution, solve_between
 from fimlag.paths._path import Path
 from fimlag.paths._refinement import Meshes
+from fimlag.paths._stations import Stations
 
 MESHES = (4, 32)
 """Elements enough for most geodesics, and for those of a length of 60."""
@@ -65,7 +68,7 @@ def geodesic(
     ```
     """
     meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations)
-    solution = solve_in_chart(NaturalLagrangian(as_metric(metric)), q0, q1, 0.0, 1.0, guess, meshes)
+    solution = solve_between(NaturalLagrangian(as_metric(metric)), q0, q1, 0.0, 1.0, guess, meshes)
     return raise_unless_successful(solution, throw)
 
 
@@ -233,14 +236,17 @@ def _first_momentum(lagrangian, path: Path) -> Float[Array, " d"]:
 
     The velocity of the polynomials is worse by far.
     """
-    q0, chord, t0, t1 = (x[..., None] for x in (path.start, path.offsets[-1], path.t0, path.t1))
-    problem = DiscreteAction(lagrangian, q0, chord, t0, t1, path.elements, path.degree, path.degree + 2)
-    u = problem.displacements(path.offsets[..., None])
+    places = jnp.stack([path.offsets[0], path.offsets[-1]])[..., None]
+    stations = Stations(places, jnp.stack([path.t0, path.t1])[:, None], (False, False), (False, False))
+    mesh = Mesh(1, path.elements, path.degree, path.degree + 2)
+    nothing = stations.times[:0]
+    problem = DiscreteAction(Functionals(lagrangian), path.start[:, None], stations, nothing, None, mesh)
+    y = problem.unknowns(path.offsets[..., None], nothing)
 
     def moved(shift):
-        return replace(problem, q0=q0 + shift, chord=chord - shift).values(u)[0]
+        return replace(problem, stations=replace(stations, places=places.at[0, :, 0].add(shift))).values(y)[0]
 
-    return -jax.grad(moved)(jnp.zeros_like(problem.q0))[:, 0]
+    return -jax.grad(moved)(jnp.zeros_like(path.start))
 
 
 def _in_free_coordinates(metric: AbstractMetric, structure: Structure) -> tuple[AbstractChart, InChart]:

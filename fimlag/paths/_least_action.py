@@ -1,56 +1,88 @@
 """Paths of least action: the solver's door, its certificate, and its derivative."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from fimlag._charts import AbstractChart, IdentityChart
-from fimlag._flat import Structure, flatten
+from fimlag._charts import AbstractChart
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
-from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
+from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.mechanics import Herglotz
 from fimlag.mechanics._forces import AbstractDynamics, Forced, marks
 from fimlag.mechanics._lagrangian import FlatLagrangian, InChart
-from fimlag.paths._block_tridiagonal import CondensedElements
-from fimlag.paths._discrete_action import DiscreteAction
+from fimlag.paths._bordered import SecondVariation
+from fimlag.paths._discrete_action import DiscreteAction, Unknowns
 from fimlag.paths._ensemble import over_members
-from fimlag.paths._mesh import equal_knots, nodal_fractions
-from fimlag.paths._path import Path, as_path
+from fimlag.paths._functionals import Barrier, Functionals
+from fimlag.paths._path import Path
 from fimlag.paths._refinement import FAILURES, Meshes, solve_on_meshes
+from fimlag.paths._route import OnSurface, Periodic, Route, Surface, as_guess, chart_of, route_of
 
 
 class LeastActionSolution(AbstractSolution):
     """A stationary path of an action, and what is known of it.
 
-    **Attributes:** `path`: a `Path`, callable from time to point, with `.velocity(t)`; `action`: its action, shape
-    () (energy times time); `morse_index`: the number of directions in which the action has a maximum, 0 for a minimum,
-    -1 where it cannot be told; `residual`: the largest entry of the discrete gradient; `error_estimate`: the change
-    of the action when every element gains a degree, relative to which the points and velocities of the path itself are
-    only as good as the square root; `iterations`: Newton steps taken; `result`: a `RESULTS` member.
+    **Attributes:**
+
+    - `path`: a `Path`, callable from time to point, with `.velocity(t)`.
+    - `action`: its action, shape () (energy times time).
+    - `morse_index`: the number of directions, among those that keep the constraints, in which the action has a
+      maximum, 0 for a minimum, -1 where it cannot be told; counted on elements of one degree more.
+    - `coarse_index`: the same on the elements of the path: where the two differ, the mesh is too coarse to tell.
+    - `residual`: the largest entry of the discrete gradient.
+    - `constraint_residual`: the largest violation of the constraints, 0 where there are none.
+    - `error_estimate`: the change of the action when every element gains a degree, relative to which the points
+      and velocities of the path itself are only as good as the square root, and at most what the path gains by
+      violating inequalities between the points at which they are enforced.
+    - `quadrature_gap`: the change of the action of this very path under a finer quadrature: a large one tells
+      of a path that exploits the quadrature.
+    - `multipliers`: those of the integral constraints, then of the surfaces: minus the derivatives of the action
+      in the constraints' values.
+    - `iterations`: Newton steps taken; `result`: a `RESULTS` member.
     """
 
     path: Path
     action: Float[Array, ""]
     morse_index: Int[Array, ""]
+    coarse_index: Int[Array, ""]
     residual: Float[Array, ""]
+    constraint_residual: Float[Array, ""]
     error_estimate: Float[Array, ""]
+    quadrature_gap: Float[Array, ""]
+    multipliers: Float[Array, " constraints"]
     iterations: Int[Array, ""]
     result: RESULTS
 
 
+class Problem(eqx.Module):
+    """A boundary-value problem as it was given, its functions on the caller's structures."""
+
+    lagrangian: LagrangianFn
+    route: Route
+    integrals: tuple[Callable, ...] = ()
+    targets: tuple[Float[Array, ""], ...] = ()
+    inequalities: tuple[Callable, ...] = ()
+    multipliers: Float[Array, " integrals"] | None = None
+    guess: object = None
+
+
 def least_action_path(
     lagrangian: LagrangianFn,
-    q0: Coordinates,
-    q1: Coordinates,
+    q0: Coordinates | OnSurface | None,
+    q1: Coordinates | OnSurface | Periodic | None,
     t0: RealScalarLike = 0.0,
-    t1: RealScalarLike = 1.0,
+    t1: RealScalarLike | None = 1.0,
     *,
+    waypoints: Sequence[tuple] = (),
+    integral_constraints: Sequence[tuple] = (),
+    inequality_constraints: Sequence[Callable] = (),
+    multipliers=None,
     elements: int | Sequence[int] = 8,
     degree: int = 8,
     guess=None,
@@ -59,41 +91,52 @@ def least_action_path(
     max_iterations: int = 64,
     throw: bool = True,
 ) -> LeastActionSolution:
-    r"""The path between two points that makes the action of a Lagrangian least.
+    r"""The path between two ends that makes the action of a Lagrangian least.
 
-    $$\min_{q(t_0) = q_0,\ q(t_1) = q_1} \int_{t_0}^{t_1} L(t, q, \dot q)\, dt$$
+    $$\min_{q} \int_{t_0}^{t_1} L(t, q, \dot q)\, dt, \qquad q(t_0) = q_0,\ q(t_1) = q_1, \qquad
+    \int_{t_0}^{t_1} f_i(t, q, \dot q)\, dt = c_i, \qquad g_j(t, q, \dot q) \ge 0$$
 
     over piecewise polynomials of the degree given, by Newton's method, in the free coordinates of the metric's chart
     where the Lagrangian is natural and its metric has one. The action's error falls as
-    `elements**(-2 * degree)` for a smooth Lagrangian. Derivatives, forward and reverse, of first and second order, with
-    respect to the ends, the times and everything that the Lagrangian holds or closes over, are implicit: they
+    `elements**(-2 * degree)` for a smooth path. Derivatives, forward and reverse, of first and second order, with
+    respect to the ends, the times and everything that the functions hold or close over, are implicit: they
     are those of the solution, not of the iterations.
 
     **Arguments:**
 
     - `lagrangian`: a callable `(t, q, v) -> scalar`, twice differentiable in (q, v), written for one point.
-    - `q0`, `q1`: the ends, in one structure.
-    - `t0`, `t1`: the interval (the user's time unit), t1 > t0.
-    - `elements`, `degree`: the discretisation; their product is the number of polynomial steps. Several numbers of
-      elements are tried in turn, until the error estimate is below eps^0.75 (2e-12 in double precision), or `rtol`;
-      the path is on the last.
-    - `guess`: a first path: a `Path`, a callable of time, or nodes at equal intervals stacked on axis 0. None: the
-      chord. Its ends are replaced by `q0` and `q1`.
+    - `q0`, `q1`: the ends, in one structure: a point, None for a free end (where the momentum vanishes), or
+      `OnSurface(constraint)`; `q1` may be `Periodic()`.
+    - `t0`, `t1`: the interval (the user's time unit), t1 > t0; None for a free duration (where the energy vanishes
+      at the end), which begins at that of a `guess` that is a `Path`, else at 1.
+    - `waypoints`: pairs `(time, place)` that the path passes in this order, each a number or None for a time that is
+      free, and a place as for the ends; the path may have a corner there.
+    - `integral_constraints`: pairs `(f, value)` of a callable `(t, q, v) -> scalar` and its integral.
+    - `inequality_constraints`: callables `(t, q, v) -> scalar`, kept above zero at the Gauss points of the elements.
+    - `multipliers`: a first guess of those of the integral constraints; by default the best for the first path.
+    - `elements`, `degree`: the discretisation of each segment from way-point to way-point; their product is the
+      number of polynomial steps. Several numbers of elements are tried in turn, until the error estimate is below
+      eps^0.75 (2e-12 in double precision), or `rtol`; the path is on the last.
+    - `guess`: a first path: a `Path`, a callable of time, or nodes at equal intervals stacked on axis 0. None:
+      straight lines. Its ends are replaced by those given.
     - `stationary`: False seeks a minimum; True takes undamped Newton steps to the nearest stationary path.
     - `rtol`: the change of the action under refinement, relative to the integral of |L|, above which the path counts as
-      `unresolved`; by default eps^0.4 (5e-7 in double precision).
-    - `max_iterations`: the limit on Newton steps.
+      `unresolved`; by default eps^0.4 (5e-7 in double precision). Where it is given with one number of elements, this
+      is doubled up to three times to meet it.
+    - `max_iterations`: the limit on Newton steps at a time.
     - `throw`: whether a failure raises; batches pass False and read `result`.
 
     **Returns:** a `LeastActionSolution`.
 
     **Raises:** `TypeError` for a system with forces, constraints, a contact action or a phase space, whose motions make
-    no such action stationary; `ValueError` for ends of different structure, a Lagrangian that is not scalar, or a
-    discretisation without a node between the ends; with `throw`, an error for any `result` but `successful`:
-    `empty_interval`, `nonfinite`, `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As
-    under `jax.jit`, what a plain function reads from outside at its first call is kept for later calls.
+    no such action stationary; `ValueError` for ends of different structure, a Lagrangian that is not scalar, a
+    discretisation without a node between the ends, inequalities together with `stationary`, or ends none of which
+    is a point without a guess; with `throw`, an error for any `result` but `successful`: `empty_interval`,
+    `nonfinite`, `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As under `jax.jit`,
+    what a plain function reads from outside at its first call is kept for later calls.
 
-    **Reference:** Marsden & West (2001), sec. 1.3; for the index, Milnor (1963), sec. 15.
+    **Reference:** Marsden & West (2001), sec. 1.3; for the index, Milnor (1963), sec. 15; for ends and integral
+    constraints, Gelfand & Fomin (1963), sec. 12-14.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -105,8 +148,21 @@ def least_action_path(
     ```
     """
     _refuse_without_action(lagrangian)
+    if inequality_constraints and stationary:
+        raise ValueError("Inequalities are kept by barriers, whose paths are minima: drop `stationary=True`.")
     meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations)
-    return raise_unless_successful(solve_in_chart(lagrangian, q0, q1, t0, t1, guess, meshes), throw)
+    route = route_of(q0, q1, t0, t1, waypoints, guess)
+    dtype = route.dtype
+    problem = Problem(
+        lagrangian=as_field(lagrangian),
+        route=route,
+        integrals=tuple(as_field(density) for density, _ in integral_constraints),
+        targets=tuple(jnp.asarray(value, dtype) for _, value in integral_constraints),
+        inequalities=tuple(as_field(function) for function in inequality_constraints),
+        multipliers=None if multipliers is None else jnp.asarray(multipliers, dtype).reshape(len(integral_constraints)),
+        guess=guess,
+    )
+    return raise_unless_successful(solve(problem, meshes), throw)
 
 
 def _refuse_without_action(system: LagrangianFn):
@@ -120,89 +176,153 @@ def _refuse_without_action(system: LagrangianFn):
             )
 
 
-def solve_in_chart(
-    lagrangian: LagrangianFn,
-    q0: Coordinates,
-    q1: Coordinates,
-    t0,
-    t1,
-    guess,
-    meshes: Meshes,
+def solve_between(
+    lagrangian: LagrangianFn, q0: Coordinates, q1: Coordinates, t0, t1, guess, meshes: Meshes
 ) -> LeastActionSolution:
-    """The path, sought in the free coordinates of the Lagrangian's `chart`, where it has one."""
-    chart = getattr(lagrangian, "chart", None)
-    start, structure = flatten(q0, "q0")
-    end = structure.flatten(q1, "q1")
-    dtype = jnp.result_type(start, end)
-    start, end, t0, t1 = (jnp.asarray(x, dtype) for x in (start, end, t0, t1))
-    problem = (lagrangian, chart, structure, start, end, t0, t1, guess)
-    if len(meshes.elements) > 1 and not any(isinstance(x, Tracer) for x in jax.tree_util.tree_leaves(problem)):
-        # Where the outcome can be looked at, finer meshes need not even be compiled.
-        solution = _solve(*problem, meshes.first)
+    """The path between two points alone."""
+    return solve(Problem(as_field(lagrangian), route_of(q0, q1, t0, t1, (), guess), guess=guess), meshes)
+
+
+def solve(problem: Problem, meshes: Meshes) -> LeastActionSolution:
+    """The path on the first of the meshes that resolves it."""
+    if any(isinstance(x, Tracer) for x in jax.tree_util.tree_leaves(problem)):
+        return _solve(problem, meshes)
+    # Where the outcome can be looked at, finer meshes need not even be compiled.
+    for elements in meshes.elements[:-1]:
+        solution = _solve(problem, meshes.alone(elements))
         if solution.succeeded:
             return solution
-    return _solve(*problem, meshes)
+        if solution.result == RESULTS.unresolved:
+            problem = replace(problem, guess=solution.path)
+    return _solve(problem, meshes.alone(meshes.finest))
 
 
 @eqx.filter_jit
-def _solve(lagrangian, chart, structure: Structure, q0, q1, t0, t1, guess, meshes: Meshes) -> LeastActionSolution:
-    coordinates = IdentityChart() if chart is None else chart
-    flat = InChart(FlatLagrangian(lagrangian, structure), coordinates)
-    start, chord = coordinates.free(q0), coordinates.displacement(q0, q1)
-    flat = eqx.filter_closure_convert(flat, t0, start, start)
-    problem = DiscreteAction(
-        flat, start[:, None], chord[:, None], t0[None], t1[None], meshes.finest, meshes.degree, meshes.points
-    )
-    fixed, guessed = (
-        frozen(problem),
-        lax.stop_gradient(_first_displacements(problem, guess, structure, coordinates, q0)),
-    )
-    found = over_members(lambda problem, u: solve_on_meshes(problem, u, meshes), fixed, guessed)
-    u = implicit_root(found.u, problem, gradient=DiscreteAction.gradient, factor=_second_variation)
-    path = Path(equal_knots(t0, t1, meshes.finest), start, problem.offsets(u)[..., 0], meshes.degree, structure, chart)
+def _solve(problem: Problem, meshes: Meshes) -> LeastActionSolution:
+    chart, route = chart_of(problem.lagrangian), problem.route
+    action, guessed = _discretised(problem, chart, meshes)
+    fixed, first = frozen(action), frozen(guessed)
+    found = over_members(lambda action, y: solve_on_meshes(action, y, meshes), fixed, first)
+    action = replace(action, barrier=found.barrier)
+    y = implicit_root(found.y, action, gradient=DiscreteAction.gradient, factor=_second_variation)
+    stations = action.stations_of(y)
+    chart = getattr(problem.lagrangian, "chart", None)
+    offsets = action.offsets(y)[..., 0]
+    path = Path(stations.knots(action.mesh)[:, 0], action.origin[:, 0], offsets, meshes.degree, route.structure, chart)
+    known = {name: getattr(found, name)[0] for name in _REPORTED}
     return LeastActionSolution(
         path=path,
-        action=stationary_value(found.action[0], u, problem),
-        morse_index=found.morse_index[0],
-        residual=found.residual[0],
-        error_estimate=found.error_estimate[0],
-        iterations=found.iterations[0],
+        action=stationary_value(found.action[0], y, action),
+        multipliers=y.border[stations.count :, 0],
         result=first_failure(*zip(found.failures[:, 0], FAILURES, strict=True)),
+        **known,
     )
 
 
-def _first_displacements(problem: DiscreteAction, guess, structure: Structure, chart: AbstractChart, q0):
-    """The unknowns of the guess: its nodes' displacements from the chord."""
-    if guess is None:
-        unknowns = problem.elements * problem.degree - 1
-        return jnp.zeros((unknowns, problem.d, 1), q0.dtype)
-    t0, t1 = problem.t0[0], problem.t1[0]
-    path = as_path(guess, t0, t1, problem.elements, problem.degree)
-    fractions = jnp.asarray(nodal_fractions(problem.elements, problem.degree), q0.dtype)
-    times = path.t0 + (path.t1 - path.t0) * fractions
-    points = jax.vmap(lambda t: structure.flatten(path(t), "the guess"))(times).astype(q0.dtype)
-    return problem.displacements(jax.vmap(chart.displacement, (None, 0))(q0, points)[..., None])
+_REPORTED = (
+    "morse_index",
+    "coarse_index",
+    "residual",
+    "constraint_residual",
+    "error_estimate",
+    "quadrature_gap",
+    "iterations",
+)
 
 
-def _second_variation(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"]):
+def _discretised(problem: Problem, chart: AbstractChart, meshes: Meshes) -> tuple[DiscreteAction, Unknowns]:
+    """The discrete action, of one lane, and its unknowns along the guess."""
+    route = problem.route
+    origin, stations = route.stations(chart, problem.guess)
+    functionals = _functionals(problem, chart, stations.times[0, 0], origin)
+    targets = jnp.stack([*problem.targets, *()])[:, None] if problem.targets else stations.times[:0]
+    barrier = Barrier(jnp.ones_like(targets, shape=(1,)), jnp.ones_like(origin, shape=(len(problem.inequalities), 1)))
+    action = DiscreteAction(
+        functionals=functionals,
+        origin=origin[:, None],
+        stations=stations,
+        targets=targets,
+        barrier=barrier if problem.inequalities else None,
+        mesh=meshes.mesh(meshes.finest, route.segments),
+    )
+    on_surfaces = sum(jax.eval_shape(surface, origin).size for surface in functionals.surfaces)
+    multipliers = jnp.zeros((len(targets) + on_surfaces, 1), origin.dtype)
+    border = jnp.concatenate([stations.unknowns, multipliers])
+    guessed = _along_guess(action, border, problem, chart)
+    if problem.multipliers is not None:
+        first = problem.multipliers[:, None]
+    else:
+        first = _best_multipliers(replace(action, barrier=None), guessed)
+    border = border.at[stations.count : stations.count + len(targets)].set(first)
+    return action, replace(guessed, border=border)
+
+
+def _functionals(problem: Problem, chart: AbstractChart, time, origin) -> Functionals:
+    """The functions of a problem on flat vectors, everything that they close over made visible."""
+    structure = problem.route.structure
+
+    def converted(function):
+        flat = InChart(FlatLagrangian(function, structure), chart)
+        return eqx.filter_closure_convert(flat, time, origin, origin)
+
+    surfaces = {i: surface for i, surface in enumerate(problem.route.surfaces) if surface is not None}
+    return Functionals(
+        lagrangian=converted(problem.lagrangian),
+        integrals=tuple(converted(density) for density in problem.integrals),
+        inequalities=tuple(converted(function) for function in problem.inequalities),
+        surfaces=tuple(
+            eqx.filter_closure_convert(Surface(surface, structure, chart), origin) for surface in surfaces.values()
+        ),
+        at_stations=tuple(surfaces),
+    )
+
+
+def _along_guess(action: DiscreteAction, border, problem: Problem, chart: AbstractChart) -> Unknowns:
+    """The unknowns of the guess: its nodes' displacements from straight lines."""
+    if problem.guess is None:
+        return Unknowns(jnp.zeros((action.mesh.unknowns, action.d, 1), action.origin.dtype), border)
+    structure, stations = problem.route.structure, action.stations
+    guess = as_guess(problem.guess, stations.times[0, 0], stations.times[-1, 0])
+    times = stations.node_times(action.mesh)[:, 0]
+    points = jax.vmap(lambda t: structure.flatten(guess(t), "the guess"))(times).astype(action.origin.dtype)
+    base = chart.point(action.origin[:, 0])
+    return action.unknowns(jax.vmap(chart.displacement, (None, 0))(base, points)[..., None], border)
+
+
+def _best_multipliers(action: DiscreteAction, y: Unknowns) -> Float[Array, "integrals lanes"]:
+    """The multipliers of integral constraints under which the gradient is least."""
+    count = action.targets.shape[0]
+    if not count:
+        return action.targets
+    first = action.stations.count
+
+    def slope(multipliers):
+        return action.gradient(replace(y, border=y.border.at[first : first + count, 0].set(multipliers))).nodes.ravel()
+
+    slopes = jax.jacfwd(slope)(jnp.zeros_like(action.targets[:, 0]))
+    return -(jnp.linalg.pinv(slopes) @ slope(jnp.zeros_like(action.targets[:, 0])))[:, None]
+
+
+def _second_variation(action: DiscreteAction, y: Unknowns) -> Callable:
     """The solver of linear systems with the second variation of the action at a path."""
-    return CondensedElements(problem.assemble(problem.expand(u).hessians), problem.d).solve
+    return SecondVariation(action, y, action.expand(y)).solve
 
 
 @eqx.filter_custom_jvp
-def stationary_value(value, u: Float[Array, "unknowns d lanes"], problem: DiscreteAction) -> Float[Array, ""]:
+def stationary_value(value, y: Unknowns, problem: DiscreteAction) -> Float[Array, ""]:
     r"""The action at a stationary point, whose derivative needs no derivative of the point.
 
-    $$\frac{dS}{da} = \partial_a S(u, a) \quad\text{as}\quad \partial_u S = 0$$
+    $$\frac{dS}{da} = \partial_a \left( S(y, a) + \lambda \cdot c(y, a) \right) \quad\text{as}\quad
+    \partial_y (S + \lambda \cdot c) = 0$$
     """
-    del u, problem
+    del y, problem
     return value
 
 
 @stationary_value.def_jvp
 def _stationary_value_jvp(primals, tangents):
-    value, u, problem = primals
+    value, y, problem = primals
     _, _, tangent = tangents
     if not jax.tree_util.tree_leaves(tangent):
         return value, jnp.zeros_like(value)
-    return value, eqx.filter_jvp(lambda varied: varied.values(u)[0], (problem,), (tangent,))[1]
+    return value, eqx.filter_jvp(lambda varied: varied.values(y)[0], (problem,), (tangent,))[1]

@@ -6,8 +6,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from fimlag.paths._block_tridiagonal import CondensedElements, invert_symmetric, multiply
-from fimlag.paths._discrete_action import DiscreteAction, Expansion
+from fimlag.paths import _lanes as lanes
+from fimlag.paths._block_tridiagonal import invert_symmetric, multiply
+from fimlag.paths._bordered import SecondVariation
+from fimlag.paths._discrete_action import DiscreteAction, Expansion, Unknowns
+from fimlag.paths._merit import Merit
 
 _LENGTHS = (1.0, 2.0, 0.5, 0.25, 0.0625)
 """Shares of a step, tried in this order: an undamped one that suffices is not bettered."""
@@ -18,83 +21,110 @@ _ROUND_OFF = 64
 
 
 class NewtonState(eqx.Module):
-    """One iterate of every lane: the displacements, the damping, and how the iteration stands.
+    """One iterate of every lane: the unknowns, the damping, and how the iteration stands.
 
     `expansion` is that of the last iterate where `finished`: an iteration that has `converged`, or may go no further,
-    expands once more and stops.
+    expands once more and stops. `morse_index` is that of the last undamped matrix.
     """
 
-    u: Float[Array, "unknowns d lanes"]
+    y: Unknowns
     expansion: Expansion
     damping: Float[Array, " lanes"]
+    morse_index: Int[Array, " lanes"]
     iterations: Int[Array, " lanes"]
     converged: Bool[Array, " lanes"]
     failed: Bool[Array, " lanes"]
     finished: Bool[Array, " lanes"]
 
 
-def minimise(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"], max_iterations: int) -> NewtonState:
+class Advance(eqx.Module):
+    """What one iteration makes of a state."""
+
+    y: Unknowns
+    damping: Float[Array, " lanes"]
+    morse_index: Int[Array, " lanes"]
+    converged: Bool[Array, " lanes"]
+    failed: Bool[Array, " lanes"]
+
+
+def minimise(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> NewtonState:
     """Newton's method to a minimum, damped towards a convex model in the norm of path space.
 
     The model's matrix is `(1 - th) H + th C + lam K`, where C makes the second derivatives of L in (q, v) positive
     semidefinite at each Gauss point (`convexified`), K is the stiffness L_vv, and a single number mu gives
-    `th = min(mu, 1)`, `lam = max(mu - 1, 0)`. A step is taken only under a positive definite model and a decrease of
-    the action; convergence is declared on the decrement of the undamped step alone.
+    `th = min(mu, 1)`, `lam = max(mu - 1, 0)`. A step is taken only under a model that is positive definite along
+    the constraints, and a decrease of the merit; convergence is declared on the decrement of the undamped step alone.
     """
 
-    def advance(state: NewtonState, expansion: Expansion):
-        gradient, value = problem.tested(expansion.slopes), problem.integral(expansion.values)
-        factor = CondensedElements(problem.assemble(_damped(expansion.hessians, state.damping)), problem.d)
-        step = -factor.solve(gradient)
-        convex = factor.negative_directions() == 0
-        slope = _inner(gradient, step)
-        noise = _round_off(problem, expansion)
-        converged = convex & (state.damping == 0) & (-0.5 * slope <= noise)
+    def advance(state: NewtonState, expansion: Expansion) -> Advance:
+        gradient = problem.tested(state.y, expansion)
+        hessians = _damped(expansion.hessians, state.damping)
+        model = SecondVariation(problem, state.y, expansion, hessians, state.damping)
+        step = _scaled(model.solve(gradient), -1.0)
+        negative = model.negative_directions()
+        convex = negative == 0
+        noise = _round_off(problem, state.y, expansion)
+        merit = Merit(problem, state.y, expansion, gradient, step)
+        before, slope = merit.start, merit.slope
+        converged = convex & (state.damping == 0) & merit.stationary(noise)
 
         def search(tried):
             number, lowest, best, _ = tried
-            trial = problem.values(state.u + lengths[number] * step)
-            enough = jnp.isfinite(trial) & (trial <= value + 1e-4 * lengths[number] * slope + noise) & convex
-            better = enough & (trial < lowest)
+            trial = merit(lengths[number])
+            bound = before + 1e-4 * lengths[number] * slope + noise
+            better = jnp.isfinite(trial) & (trial <= bound) & convex & (trial < lowest)
             lowest, best = jnp.where(better, trial, lowest), jnp.where(better, lengths[number], best)
             settled = state.converged | converged | ~convex | (jnp.isfinite(lowest) & (state.damping == 0))
             return number + 1, lowest, best, settled
 
-        lengths = jnp.asarray(_LENGTHS, step.dtype)
-        untried = jnp.full_like(slope, jnp.inf)
-        start = (0, untried, jnp.ones_like(slope), state.converged | converged | ~convex)
+        lengths = jnp.asarray(_LENGTHS, noise.dtype)
+        untried = jnp.full_like(noise, jnp.inf)
+        start = (0, untried, jnp.ones_like(noise), state.converged | converged | ~convex)
         _, lowest, length, _ = lax.while_loop(lambda t: (t[0] < len(_LENGTHS)) & ~jnp.all(t[3]), search, start)
         accepted = jnp.isfinite(lowest) | converged
-        curvature = lax.cond(
-            jnp.any(state.damping > 0), lambda: problem.quadratic(expansion.hessians, step), lambda: -slope
-        )
+        curvature = lax.cond(jnp.any(state.damping > 0), lambda: merit.curvature(model.columns), lambda: -slope)
         predicted = slope * length + 0.5 * length**2 * curvature
-        agreement = (lowest - value - noise) / (predicted - noise)
+        agreement = (lowest - before - noise) / (predicted - noise)
         damping = jnp.where(
             accepted,
             _relaxed(state.damping, length, agreement),
             jnp.maximum(3 * state.damping, 0.125),
         )
-        finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient), axis=(0, 1))
-        moved = state.u + jnp.where(accepted, length, 0.0)[None, None] * step
-        return moved, damping, converged, ~finite | (damping > 1e12)
+        return Advance(
+            y=moved(state.y, step, jnp.where(accepted, length, 0.0)),
+            damping=damping,
+            morse_index=jnp.where(state.damping == 0, negative, state.morse_index),
+            converged=converged,
+            failed=~(jnp.isfinite(before) & _finite(gradient)) | (damping > 1e12),
+        )
 
-    return _iterate(problem, advance, u, max_iterations)
+    return _iterate(problem, advance, y, max_iterations)
 
 
-def make_stationary(problem: DiscreteAction, u: Float[Array, "unknowns d lanes"], max_iterations: int) -> NewtonState:
+def make_stationary(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> NewtonState:
     """Undamped Newton to the nearest stationary path, of any index."""
 
-    def advance(state: NewtonState, expansion: Expansion):
-        gradient = problem.tested(expansion.slopes)
-        factor = CondensedElements(problem.assemble(expansion.hessians), problem.d)
-        step = -factor.solve(gradient)
-        decrement = jnp.abs(_inner(gradient, step))
-        kinetic = jnp.abs(problem.quadratic(stiffness(expansion.hessians), step))
-        converged = 0.5 * jnp.maximum(decrement, kinetic) <= _round_off(problem, expansion)
-        return state.u + step, state.damping, converged, ~jnp.all(jnp.isfinite(step), axis=(0, 1))
+    def advance(state: NewtonState, expansion: Expansion) -> Advance:
+        gradient = problem.tested(state.y, expansion)
+        matrix = SecondVariation(problem, state.y, expansion)
+        step = _scaled(matrix.solve(gradient), -1.0)
+        noise = _round_off(problem, state.y, expansion)
+        kinetic = jnp.abs(problem.quadratic(state.y, stiffness(expansion.hessians), step.nodes))
+        merit = Merit(problem, state.y, expansion, gradient, step)
+        return Advance(
+            y=moved(state.y, step, jnp.ones_like(noise)),
+            damping=state.damping,
+            morse_index=matrix.negative_directions(),
+            converged=merit.stationary(noise) & (0.5 * kinetic <= noise),
+            failed=~_finite(step),
+        )
 
-    return _iterate(problem, advance, u, max_iterations)
+    return _iterate(problem, advance, y, max_iterations)
+
+
+def moved(y: Unknowns, step: Unknowns, length: Float[Array, " lanes"]) -> Unknowns:
+    """The unknowns after a share of a step in every lane."""
+    return jax.tree_util.tree_map(lambda y, s: y + lanes.along(length, s) * s, y, step)
 
 
 def stiffness(hessians: Float[Array, "two d two d points elements lanes"]):
@@ -125,48 +155,45 @@ def convexified(hessians: Float[Array, "two d two d points elements lanes"]):
     return hessians.at[0, :, 0].set(through_mass + 0.5 * (absolute + absolute.swapaxes(0, 1)))
 
 
-def _iterate(problem, advance, u, max_iterations) -> NewtonState:
-    """Iterate `advance(state, expansion) -> (u, damping, converged, failed)` until every lane is finished."""
-    lanes = u.shape[2:]
-    empty = jax.tree_util.tree_map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(problem.expand, u))
-    undamped, counted, no = (jnp.zeros(lanes, kind) for kind in (u.dtype, int, bool))
-    start = NewtonState(u, empty, undamped, counted, no, no, no)
+def _iterate(problem, advance, y, max_iterations) -> NewtonState:
+    """Iterate `advance(state, expansion)` until every lane is finished."""
+    empty = lanes.zeros_of(jax.eval_shape(problem.expand, y))
+    undamped, counted, no = (jnp.zeros(y.nodes.shape[2:], kind) for kind in (y.nodes.dtype, int, bool))
+    start = NewtonState(y, empty, undamped, counted - 1, counted, no, no, no)
 
     def step(state):
-        expansion = problem.expand(state.u)
+        expansion = problem.expand(state.y)
         done = state.finished | state.converged | state.failed | (state.iterations >= max_iterations)
-        before = (state.u, state.damping, state.converged, state.failed)
-        after = lax.cond(jnp.all(done), lambda: before, lambda: advance(state, expansion))
-        u, damping, converged, failed = _unless(done, after, before)
+        before = Advance(state.y, state.damping, state.morse_index, state.converged, state.failed)
+        after = lanes.where(~done, lax.cond(jnp.all(done), lambda: before, lambda: advance(state, expansion)), before)
         return NewtonState(
-            u=u,
-            expansion=_unless(state.finished, expansion, state.expansion),
-            damping=damping,
+            y=after.y,
+            expansion=lanes.where(~state.finished, expansion, state.expansion),
+            damping=after.damping,
+            morse_index=after.morse_index,
             iterations=jnp.where(done, state.iterations, state.iterations + 1),
-            converged=converged,
-            failed=failed,
+            converged=after.converged,
+            failed=after.failed,
             finished=done,
         )
 
     return lax.while_loop(lambda state: ~jnp.all(state.finished), step, start)
 
 
-def _unless(fixed, new, old):
-    """The new arrays but in the lanes that are fixed."""
-    return jax.tree_util.tree_map(
-        lambda new, old: jnp.where(jnp.reshape(fixed, (1,) * (old.ndim - 1) + fixed.shape), old, new), new, old
-    )
+def _scaled(y, factor):
+    return jax.tree_util.tree_map(lambda x: factor * x, y)
 
 
-def _round_off(problem, expansion):
+def _finite(y):
+    """Whether all entries of a lane are finite."""
+    entries = [jnp.all(jnp.isfinite(x), axis=tuple(range(x.ndim - 1))) for x in jax.tree_util.tree_leaves(y)]
+    return jnp.all(jnp.stack(entries), axis=0)
+
+
+def _round_off(problem, y, expansion):
     """What the rounding of the Lagrangian may change the action by."""
-    scale = problem.integral(jnp.abs(expansion.values))
+    scale = problem.integral(y, jnp.abs(expansion.values))
     return _ROUND_OFF * jnp.finfo(scale.dtype).eps * scale
-
-
-def _inner(a, b):
-    """The inner product of two displacements in every lane."""
-    return jnp.sum(a * b, axis=(0, 1))
 
 
 def _relaxed(damping, length, agreement):
@@ -182,9 +209,8 @@ def _damped(hessians, damping):
     towards_convex, shift = jnp.minimum(damping, 1.0), jnp.maximum(damping - 1.0, 0.0)
 
     def blend(hessians):
-        lanes = (None,) * (hessians.ndim - 1)
-        turned = towards_convex[lanes] * (convexified(hessians) - hessians)
-        blended = hessians + jnp.where(damping[lanes] > 0, turned, 0.0)
-        return blended + shift[lanes] * stiffness(hessians)
+        turned = lanes.along(towards_convex, hessians) * (convexified(hessians) - hessians)
+        blended = hessians + jnp.where(lanes.along(damping, hessians) > 0, turned, 0.0)
+        return blended + lanes.along(shift, hessians) * stiffness(hessians)
 
     return lax.cond(jnp.any(damping > 0), blend, lambda hessians: hessians, hessians)
