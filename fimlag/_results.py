@@ -190,8 +190,8 @@ class RESULTS(eqx.Enumeration):
         "probabilities are negative or sum to more than one, or a covariance is not positive semi-definite. Correct it."
     )
     unbounded_policy = (
-        "The cost of large controls is not bounded below, or a control costs nothing in its own step: R + B'PB, or for a "
-        "stationary problem R + B'QB, is not positive definite. Give a positive definite R."
+        "The cost of large controls is not bounded below, or a control costs nothing in its own step: R + B'PB, or for "
+        "a stationary problem R + B'QB, is not positive definite. Give a positive definite R."
     )
     not_stabilising = (
         "No feedback keeps the system stable, or the cost does not see an unstable mode and leaves it alone. Give a "
@@ -210,9 +210,9 @@ class RESULTS(eqx.Enumeration):
         "`paths`, raise `steps`, or give a `guide` near the most likely path."
     )
     another_metric = (
-        "The Hessian of the divergence where its arguments coincide is not the metric claimed: a factor is missing (1/2 "
-        "of Jeffreys' divergence, 4 of the squared Hellinger distance, 1/order of Renyi's), or it belongs to another "
-        "model. Correct the divergence or the metric."
+        "The Hessian of the divergence where its arguments coincide is not the metric claimed: a factor is missing "
+        "(1/2 of Jeffreys' divergence, 4 of the squared Hellinger distance, 1/order of Renyi's), or it belongs to "
+        "another model. Correct the divergence or the metric."
     )
 
 

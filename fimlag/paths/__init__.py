@@ -10,6 +10,10 @@ from fimlag.paths._balls import (
     geodesic_ball as geodesic_ball,
     geodesic_sphere as geodesic_sphere,
 )
+from fimlag.paths._gaussian_bridge import (
+    GaussianBridge as GaussianBridge,
+    gaussian_schroedinger_bridge as gaussian_schroedinger_bridge,
+)
 from fimlag.paths._geodesic import (
     DistanceEstimate as DistanceEstimate,
     distance as distance,
@@ -40,6 +44,11 @@ from fimlag.paths._route import (
 from fimlag.paths._soft_lqr import (
     SoftLQR as SoftLQR,
     soft_lqr as soft_lqr,
+)
+from fimlag.paths._soft_mdp import (
+    SoftMDP as SoftMDP,
+    linearly_solvable_mdp as linearly_solvable_mdp,
+    soft_mdp as soft_mdp,
 )
 from fimlag.paths._transport import (
     ParallelTransport as ParallelTransport,
