@@ -10,6 +10,11 @@ from fimlag.paths._balls import (
     geodesic_ball as geodesic_ball,
     geodesic_sphere as geodesic_sphere,
 )
+from fimlag.paths._divergence_action import divergence_action as divergence_action
+from fimlag.paths._divergence_path import (
+    LeastDivergenceSolution as LeastDivergenceSolution,
+    least_divergence_path as least_divergence_path,
+)
 from fimlag.paths._gaussian_bridge import (
     GaussianBridge as GaussianBridge,
     gaussian_schroedinger_bridge as gaussian_schroedinger_bridge,
