@@ -48,7 +48,7 @@ def length(path, metric: MetricFn, t: Float[Array, ""] | None, points: int) -> F
 @eqx.filter_jit
 def with_constant_speed(path, metric: MetricFn, degree: int, points: int):
     """The path whose time is proportional to its length; each element becomes one."""
-    speed = _speed_of(path, metric)
+    speed = eqx.filter_closure_convert(_speed_of(path, metric), path.t0)
     left, right = path.knots[:-1], path.knots[1:]
     lengths = jax.vmap(lambda a, b: _integral(speed, a, b, points))(left, right)
     reached = jnp.cumsum(lengths)
@@ -119,27 +119,50 @@ def _integral(speed, a, b, points):
 def _time_at(speed, a, b, target, share, points):
     """The time in one element at which the length since its start is as given, near a share of its duration.
 
-    Newton's method, kept between fractions known to be too small and too large; two more steps of it carry
-    derivatives, right to the second order.
+    Two steps of Newton's method from where the search ended carry derivatives, right to the second order.
     """
+    c = _found((speed, a, b, target, share), points)
+    for _ in range(2):
+        left, rate = _missing(speed, a, b, target, points, c)
+        c = c + jnp.where(rate > 0.0, left / jnp.where(rate > 0.0, rate, 1.0), 0.0)
+    return a + c * (b - a)
 
-    def missing(c):
-        return target - _integral(speed, a, a + c * (b - a), points), jnp.abs(b - a) * speed(a + c * (b - a))
+
+def _missing(speed, a, b, target, points, c):
+    """What is missing to the length at a fraction of the element, and its rate of change."""
+    length = _integral(speed, a, a + c * (b - a), points)
+    return target - length, jnp.abs(b - a) * speed(a + c * (b - a))
+
+
+@eqx.filter_custom_jvp
+def _found(problem, points):
+    """The fraction of the element at which nothing is missing, as a number without derivatives."""
+    *problem, share = problem
+    return _increasing_root(lambda c: _missing(*problem, points, c), share)
+
+
+@_found.def_jvp
+def _found_jvp(primals, tangents):
+    del tangents
+    found = _found(*primals)
+    return found, jnp.zeros_like(found)
+
+
+def _increasing_root(missing, c):
+    """Where in [0, 1] an increasing function has its value: Newton's method between what is too small and too large.
+
+    `missing(c)` are what is missing to the value and the slope.
+    """
 
     def step(state):
         low, high, c, _, number = state
-        error, rate = lax.stop_gradient(missing(c))
-        low, high = jnp.where(error > 0.0, c, low), jnp.where(error > 0.0, high, c)
-        newton = c + error / rate
+        left, rate = missing(c)
+        low, high = jnp.where(left > 0.0, c, low), jnp.where(left > 0.0, high, c)
+        newton = c + left / rate
         following = jnp.where((newton >= low) & (newton <= high), newton, 0.5 * (low + high))
         return low, high, following, jnp.abs(following - c), number + 1
 
     def unfinished(state):
-        return (state[3] > 4 * jnp.finfo(share.dtype).eps) & (state[4] < _NEWTON_STEPS)
+        return (state[3] > 4 * jnp.finfo(c.dtype).eps) & (state[4] < _NEWTON_STEPS)
 
-    zero, one = jnp.zeros_like(share), jnp.ones_like(share)
-    c = lax.stop_gradient(lax.while_loop(unfinished, step, (zero, one, share, one, 0))[2])
-    for _ in range(2):
-        error, rate = missing(c)
-        c = c + jnp.where(rate > 0.0, error / jnp.where(rate > 0.0, rate, 1.0), 0.0)
-    return a + c * (b - a)
+    return lax.while_loop(unfinished, step, (jnp.zeros_like(c), jnp.ones_like(c), c, jnp.ones_like(c), 0))[2]

@@ -135,6 +135,7 @@ def test_a_path_that_pauses_on_its_way_reaches_constant_speed():
     np.testing.assert_allclose(even.nodes[:, 0], even.times - 1.0, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_constant_speed_is_differentiable_twice_in_the_path_and_the_metric():
     def middle(parameters):
         scale, height = parameters
