@@ -254,6 +254,7 @@ from fimlag.integrators import (
 from fimlag.paths import (
     AlphaGeodesicSolution as AlphaGeodesicSolution,
     ConjugatePoints as ConjugatePoints,
+    DiffusionBridge as DiffusionBridge,
     DistanceEstimate as DistanceEstimate,
     FrechetMean as FrechetMean,
     GaussianBridge as GaussianBridge,
@@ -270,6 +271,7 @@ from fimlag.paths import (
     alpha_exp_map as alpha_exp_map,
     alpha_geodesic as alpha_geodesic,
     conjugate_points as conjugate_points,
+    diffusion_bridge as diffusion_bridge,
     distance as distance,
     distance_estimate as distance_estimate,
     divergence_action as divergence_action,

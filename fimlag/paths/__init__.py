@@ -10,6 +10,10 @@ from fimlag.paths._balls import (
     geodesic_ball as geodesic_ball,
     geodesic_sphere as geodesic_sphere,
 )
+from fimlag.paths._diffusion_bridge import (
+    DiffusionBridge as DiffusionBridge,
+    diffusion_bridge as diffusion_bridge,
+)
 from fimlag.paths._divergence_action import divergence_action as divergence_action
 from fimlag.paths._divergence_path import (
     LeastDivergenceSolution as LeastDivergenceSolution,
