@@ -6,6 +6,11 @@ from fimlag.geometry._alpha import (
     alpha_curvature as alpha_curvature,
     amari_chentsov as amari_chentsov,
 )
+from fimlag.geometry._bures import (
+    BuresMetric as BuresMetric,
+    bures_distance as bures_distance,
+    displacement_interpolation as displacement_interpolation,
+)
 from fimlag.geometry._combined import (
     DampedMetric as DampedMetric,
     ProductMetric as ProductMetric,

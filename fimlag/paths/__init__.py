@@ -46,6 +46,14 @@ from fimlag.paths._mean import (
     frechet_mean as frechet_mean,
 )
 from fimlag.paths._path import Path as Path
+from fimlag.paths._protocol import (
+    OptimalProtocol as OptimalProtocol,
+    ProtocolCost as ProtocolCost,
+    optimal_protocol as optimal_protocol,
+    protocol_cost as protocol_cost,
+    thermodynamic_divergence as thermodynamic_divergence,
+    thermodynamic_length as thermodynamic_length,
+)
 from fimlag.paths._route import (
     OnSurface as OnSurface,
     Periodic as Periodic,
@@ -64,4 +72,8 @@ from fimlag.paths._transport import (
     holonomy as holonomy,
     parallel_transport as parallel_transport,
     transport_map as transport_map,
+)
+from fimlag.paths._trap import (
+    OverdampedTrap as OverdampedTrap,
+    TrapProtocol as TrapProtocol,
 )

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 import fimlag as fl
 
@@ -88,39 +89,51 @@ def half_jeffreys_of_rates(a, b):
     return 0.5 * jnp.sum((a - b) * jnp.log(a / b))
 
 
-def renyi(order):
-    return lambda model, a, b: fl.renyi_divergence(model, a, b, order) / order
+def log_partition(natural):
+    """Of gamma distributions, of the statistics log x and x."""
+    return jax.scipy.special.gammaln(natural[0] + 1) - (natural[0] + 1) * jnp.log(-natural[1])
 
 
-DIVERGENCES = {  # with the alpha of Amari's divergence that has the same cubic terms
-    "alpha": (lambda model, a, b: fl.alpha_divergence(model, a, b, 0.6), 0.6),
-    "Renyi of order 3": (renyi(3.0), -5.0),
-    "Renyi of order one half": (renyi(0.5), 0.0),
+def log_affinity(a, b, s):
+    """The logarithm of the integral of p_a^s p_b^(1 - s)."""
+    return log_partition(s * a + (1 - s) * b) - s * log_partition(a) - (1 - s) * log_partition(b)
+
+
+def renyi_over_order(order):
+    return lambda a, b: log_affinity(a, b, order) / (order * (order - 1))
+
+
+def amari(alpha):
+    return lambda a, b: -4 / (1 - alpha**2) * jnp.expm1(log_affinity(a, b, (1 - alpha) / 2))
+
+
+CUBIC = {  # with the alpha of Amari's divergence that has the same cubic terms
+    "alpha 0.6": (amari(0.6), 0.6),
+    "Renyi of order 3": (renyi_over_order(3.0), -5.0),
+    "Renyi of order one half": (renyi_over_order(0.5), 0.0),
 }
 
 
-@pytest.mark.parametrize("name", DIVERGENCES)
+@pytest.mark.parametrize("name", CUBIC)
 def test_error_is_the_integral_of_the_amari_chentsov_tensor(name):
-    divergence, alpha = DIVERGENCES[name]
-    natural = GAMMA.exponential_form
-    metric = fl.FisherMetric(natural)
+    divergence, alpha = CUBIC[name]
+    metric = fl.FisherMetric(GAMMA.exponential_form)
 
     def curve(t):
         return jnp.stack([1.0 + t, -1.0 - t**2])
 
+    @jax.vmap
     def cubic(t):
         q, v = jax.jvp(curve, (t,), (jnp.ones_like(t),))
-        return jnp.einsum("ijk,i,j,k", fl.amari_chentsov(natural, q), v, v, v)
+        return jnp.einsum("ijk,i,j,k", jax.jacfwd(jax.hessian(log_partition))(q), v, v, v)
 
     points, weights = np.polynomial.legendre.leggauss(12)
-    expected = alpha / 12 * float(0.5 * weights @ jax.vmap(cubic)(jnp.asarray(0.5 * (points + 1))))
+    expected = alpha / 12 * float(0.5 * weights @ cubic(jnp.asarray(0.5 * (points + 1))))
     exact = fl.action(fl.NaturalLagrangian(metric), curve)
     nodes = jax.vmap(curve)(jnp.linspace(0.0, 1.0, 257))
-    action = jax.jit(lambda nodes: fl.divergence_action(lambda a, b: divergence(natural, a, b), nodes, metric=metric))
-    errors = np.array([float(action(nodes[::stride]) - exact) for stride in (2, 1)])
+    errors = [float(fl.divergence_action(divergence, nodes[::stride], metric=metric) - exact) for stride in (2, 1)]
     # The even terms of the error go as h^2: extrapolated away, what is left goes as h^3.
-    scaled = (4 * errors[1] - errors[0]) * 128
-    np.testing.assert_allclose(scaled, expected, atol=2e-4)
+    np.testing.assert_allclose((4 * errors[1] - errors[0]) * 128, expected, atol=2e-4)
     if alpha == 0.0:
         assert abs(np.log2(errors[0] / errors[1]) - 2) < 0.02
 
@@ -180,6 +193,7 @@ def test_sum_of_relative_entropies_bounds_the_work_of_sudden_steps():
     np.testing.assert_allclose(k, k0 * (k1 / k0) ** (np.arange(steps + 1) / steps), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_derivatives_are_implicit_and_right():
     """Forward and reverse, in an end and in a parameter of the divergence, and the second of the action."""
     chart = fl.CoordinatewiseChart((-jnp.inf, 0.0))
@@ -267,7 +281,7 @@ def test_bad_input_is_refused():
         fl.least_divergence_path(half_jeffreys, START, END, steps=8, guess=jnp.ones((8, 2)))
     with pytest.raises(ValueError, match="two or more"):
         fl.divergence_action(half_jeffreys, jnp.ones((1, 2)))
-    with pytest.raises(ValueError, match="scalar"):
+    with pytest.raises((ValueError, TypeCheckError)):
         fl.divergence_action(lambda a, b: a - b, jnp.ones((3, 2)))
     assert np.isnan(fl.divergence_action(half_jeffreys, jnp.ones((3, 2)), 1.0, 0.0))
     assert bool(solve(half_jeffreys, START, END, t1=-1.0, steps=8).result == fl.RESULTS.empty_interval)
