@@ -10,12 +10,13 @@ from jaxtyping import Array, Int, PyTree
 
 from fimlag._results import RESULTS, first_failure
 from fimlag.integrators._adjoint import AbstractAdjoint
+from fimlag.integrators._grid import changes
 from fimlag.integrators._method import with_compensation
 from fimlag.integrators._motion import March, Phase, Start, begin, inspected_steps
 from fimlag.integrators._separable import SeparableEquations
 from fimlag.integrators._splitting import AbstractSplitting
 from fimlag.integrators._trajectory import Trajectory
-from fimlag.integrators._walk import State, Walk
+from fimlag.integrators._walk import OnGrid, State, Walk
 from fimlag.integrators._witness import Witness
 
 _FEW = 64  # rows: where fewer are saved, a method's form is inspected between them too
@@ -63,7 +64,8 @@ def course(start: Start, adjoint: AbstractAdjoint, save_every: int, compensated:
     leap = None if singly else _leap(moving, save_every)
     state = State(q, p, memory, (jnp.zeros_like(q), jnp.zeros_like(p)) if compensated else None)
     record = jnp.array(True), witness and witness.begin()
-    return Course(march, regular, Walk(step, note, show, rows, save_every, leap), state, record)
+    walk = Walk(step, note, show, rows, save_every, leap, None if moving is march else _on_grid(moving))
+    return Course(march, regular, walk, state, record)
 
 
 def _leap(march: March, count: int) -> Callable | None:
@@ -77,6 +79,13 @@ def _leap(march: March, count: int) -> Callable | None:
         return State(*after, None)
 
     return leap
+
+
+def _on_grid(march: March) -> OnGrid:
+    def change(state, number, after):
+        return changes(march, after, number, Phase(state.q, state.p, state.memory))
+
+    return OnGrid(change, lambda: (march.equations.q.spacing, march.equations.p.spacing))
 
 
 def trajectory(start: Start, plan: Course, counts: Int[Array, " rows"], record: PyTree, rows: PyTree) -> Trajectory:

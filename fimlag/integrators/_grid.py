@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from fimlag.integrators._motion import March, Phase
 from fimlag.integrators._separable import SeparableEquations
+from fimlag.integrators._splitting import AbstractSplitting
 
 
 class Grid(eqx.Module):
@@ -18,9 +19,9 @@ class Grid(eqx.Module):
 
     spacing: Float[Array, " d"]
 
-    def nearest(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
-        """The points of the grid next to x, differentiated as x itself."""
-        return _nearest(x, self.spacing)
+    def nearest(self, duration: Float[Array, ""] | float, x: Float[Array, " d"]) -> Float[Array, " d"]:
+        """The points of the grid next to a duration times x, differentiated as the product itself."""
+        return _nearest(duration * x, duration / self.spacing, x, self.spacing)
 
 
 class GridEquations(eqx.Module):
@@ -42,11 +43,38 @@ class GridEquations(eqx.Module):
 
     def drift(self, share, p):
         """How far a drift takes in a share of a step."""
-        return self.q.nearest(self.separable.drift(share * self.h, p))
+        return self.q.nearest(share * self.h, self.separable.velocity(p))
 
     def kick(self, share, force):
         """How much a force kicks in a share of a step."""
-        return self.p.nearest(self.separable.kick(share * self.h, force))
+        return self.p.nearest(share * self.h, force)
+
+
+class AtPoint(eqx.Module):
+    """The drifts and kicks of a step whose one force is at its end, which is known."""
+
+    equations: GridEquations
+    end: Float[Array, " d"]
+
+    def force(self, number, q):
+        """The kick at the end, differentiated as that where the drift leads."""
+        return self.equations.force(number, self.end + (q - lax.stop_gradient(q)))
+
+    def drift(self, share, p):
+        """How far a drift takes in a share of a step."""
+        return self.equations.drift(share, p)
+
+    def kick(self, share, force):
+        """How much a force kicks in a share of a step."""
+        return self.equations.kick(share, force)
+
+
+def changes(march: March, after: Float[Array, " d"], number, phase: Phase) -> tuple[Array, Array, Array | None]:
+    """How a step on a grid changes point and momentum, and the memory after it, where the point after it is known."""
+    method, equations = march.method, march.equations
+    # The long way to this point need not be gone again.
+    known = AtPoint(equations, after) if isinstance(method, AbstractSplitting) and method.forces_at_end else equations
+    return method.step(known, march.time(number), march.h, *phase)[:3]
 
 
 def on_grid(march: March, phase: Phase, steps: int, reach: float) -> tuple[March, Phase]:
@@ -60,7 +88,7 @@ def on_grid(march: March, phase: Phase, steps: int, reach: float) -> tuple[March
     q, p = (Grid(_spacing(size, reach)) for size in sizes)
     equations = GridEquations(march.equations, q, p, march.t0, march.h)
     counted = March(march.method, equations, jnp.zeros_like(march.t0), jnp.ones_like(march.h))
-    return counted, phase._replace(q=q.nearest(phase.q), p=p.nearest(phase.p))
+    return counted, phase._replace(q=q.nearest(1.0, phase.q), p=p.nearest(1.0, phase.p))
 
 
 def _sizes(separable, t0, duration, phase):
@@ -88,8 +116,9 @@ def _spacing(size, reach):
 
 
 @jax.custom_jvp
-def _nearest(x, spacing):
-    return jnp.round(x * (1 / spacing)) * spacing
+def _nearest(product, rate, x, spacing):
+    # The product in units of the grid: powers of two are divided by exactly, and before the loop over steps.
+    return jnp.round(rate * x) * spacing
 
 
 @_nearest.defjvp

@@ -30,8 +30,9 @@ class Watch(NamedTuple):
 class OpenWalk(NamedTuple):
     """A walk whose steps are given what they share.
 
-    **Attributes:** `walk`; `move(state, number, direction, *shared)`: the state after a step, whether its equations
-    were solved, and the state after a leap, None for none; `note(record, state, number, solved, *watch)`: its record.
+    **Attributes:** `walk`; `move(state, number, direction, after, *shared)`: the state after a step, whether its
+    equations were solved, the state after a leap, and the change on a grid and its spacing, None for none;
+    `note(record, state, number, solved, *watch)`: its record.
     """
 
     walk: Walk
@@ -41,6 +42,14 @@ class OpenWalk(NamedTuple):
     def stepped(self, given: Given, state: State, number, direction: float) -> State:
         """The state after a step, ahead or back."""
         return self._moved(given, state, number, direction)[0]
+
+    def changed(self, given: Given, state: State, number, after) -> tuple[Array, Array, PyTree]:
+        """How a step ahead on a grid changes point and momentum, and the memory after it."""
+        return self._moved(given, state, number, 1.0, after)[3]
+
+    def spacing(self, given: Given) -> tuple[Array, Array] | None:
+        """The distances of the points and momenta of a grid, None where there is none."""
+        return self._moved(given, given.state, jnp.asarray(0), 1.0)[4]
 
     def motion(self, given: Given, watch: Watch) -> tuple[PyTree, PyTree, State]:
         """The record, the rows and the last state."""
@@ -67,18 +76,21 @@ class OpenWalk(NamedTuple):
 
         return jax.vjp(show, varied)[1](row)[0]
 
-    def _moved(self, given, state, number, direction):
-        return self.move(state, number, direction * jnp.ones_like(state.q[0]), *given.shared)
+    def _moved(self, given, state, number, direction, after=None):
+        after = state.q if after is None else after
+        return self.move(state, number, direction * jnp.ones_like(state.q[0]), after, *given.shared)
 
 
 def opened(walk: Walk, state: State, record: PyTree) -> tuple[OpenWalk, Given, Watch]:
     """A walk, its first state and its record, with what the steps and the notes close over taken out."""
 
-    def move(state, number, direction):
-        return *walk.step(state, number, direction), walk.leap and walk.leap(state, number)
+    def move(state, number, direction, after):
+        leap = walk.leap and walk.leap(state, number)
+        on_grid = walk.grid and (walk.grid.change(state, number, after), walk.grid.spacing())
+        return *walk.step(state, number, direction), leap, *(on_grid or (None, None))
 
     number = jnp.asarray(0)
-    move, shared = _opened(move, state, number, jnp.ones_like(state.q[0]))
+    move, shared = _opened(move, state, number, jnp.ones_like(state.q[0]), state.q)
     note, watched = _opened(walk.note, record, state, number, jnp.array(True))
     return OpenWalk(walk, move, note), Given(state, shared), Watch(record, watched)
 

@@ -95,9 +95,8 @@ class ReversibleAdjoint(AbstractAdjoint):
 
     def landed(self, gap):
         """Whether a motion run back has landed on its start."""
-        eps = jnp.finfo(gap.dtype).eps
         # On the grid the force at the start, made outside of the loop, may differ from that inside by its last bit.
-        return gap <= (4 * self.reach * eps if self.exact else eps**0.5)
+        return gap <= (4 if self.exact else jnp.finfo(gap.dtype).eps ** 0.5)
 
 
 def default_adjoint(start: Start) -> AbstractAdjoint:

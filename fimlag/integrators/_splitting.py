@@ -44,6 +44,11 @@ class AbstractSplitting(AbstractMethod):
     def splitting(self) -> Splitting:
         """The drifts and kicks of a step."""
 
+    @property
+    def forces_at_end(self) -> bool:
+        """Whether a step computes one force, at its end."""
+        return self.splitting.kick_first and len(self.splitting.drifts) == 1
+
     def prepare(self, lagrangian, t, q, v, s):
         equations = separable_equations(lagrangian, t, q, v, type(self).__name__)
         regular = jnp.all(jnp.isfinite(equations.inverse))

@@ -20,6 +20,17 @@ class State(NamedTuple):
     lost: tuple[Float[Array, " d"], Float[Array, " d"]] | None
 
 
+class OnGrid(NamedTuple):
+    """What the steps of a walk on a grid have beside.
+
+    **Attributes:** `change(state, number, after)`: how a step ahead changes point and momentum, and the memory after
+    it, where the point after it is known; `spacing()`: the distances of the grid's points and momenta.
+    """
+
+    change: Callable
+    spacing: Callable
+
+
 class Walk(NamedTuple):
     """The steps of a motion, what is recorded on the way, and what the rows show.
 
@@ -28,7 +39,7 @@ class Walk(NamedTuple):
     solved)`: the record, which has no derivative, with what is seen after the step of this number; `show(state)`: what
     a row keeps of a state, of this alone; `rows` after the start; `save_every`: steps from row to row;
     `leap(state, number)`: the state after all steps of a row from a number of steps on, where the method makes them
-    faster together than one by one, and nothing is recorded of them.
+    faster together than one by one, and nothing is recorded of them; `grid`: what those on a grid have beside.
     """
 
     step: Callable
@@ -37,6 +48,7 @@ class Walk(NamedTuple):
     rows: int
     save_every: int
     leap: Callable | None = None
+    grid: OnGrid | None = None
 
     def advance(self, carry, number):
         """State and record after the step of a number."""
