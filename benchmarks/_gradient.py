@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _c import marching
 from _one_orbit import START
 from _timing import Contender, compare, compiled, temporary_bytes
 
@@ -14,11 +15,14 @@ AIM, LARGEST = 4.0, 1e6
 """Times the forward run, and bytes."""
 
 CLOSEST = {"ReversibleAdjoint()": 1e-8, "ReversibleAdjoint(exact=True)": 1e-10}
-"""Relative distances from forward mode, of the same run: with `exact=True` of the run on the grid."""
+"""Relative distances from forward mode of the same run, with `exact=True` from extended precision along the states on
+the grid: forward mode rounds as much there as the gradient itself."""
+
+WEIGHTS = np.array([0.7, 0.3])
 
 
-def end(given, steps, adjoint):
-    """A mean of the last point's coordinates, from initial point and velocity, duration and gravity."""
+def motion(given, steps, adjoint, save_every):
+    """The points and momenta of an orbit, from initial point and velocity, duration and gravity."""
     q, v, duration, gravity = given[:2], given[2:4], given[4], given[5]
 
     def kepler(t, q, v):
@@ -26,9 +30,22 @@ def end(given, steps, adjoint):
 
     method = fl.StormerVerlet()
     flow = fl.integrate(
-        kepler, q, v, t1=duration, steps=steps, save_every=steps, method=method, adjoint=adjoint, throw=False
+        kepler, q, v, t1=duration, steps=steps, save_every=save_every, method=method, adjoint=adjoint, throw=False
     )
-    return flow.q[-1] @ jnp.array([0.7, 0.3])
+    return flow.q, flow.p
+
+
+def end(given, steps, adjoint):
+    """A mean of the last point's coordinates."""
+    return motion(given, steps, adjoint, steps)[0][-1] @ WEIGHTS
+
+
+def extended(loops, given, steps, adjoint):
+    """The gradient in extended precision along the states of a run on the grid."""
+    states = np.concatenate(jax.jit(partial(motion, steps=steps, adjoint=adjoint, save_every=1))(given), axis=1)
+    step, gravity = float(given[4] / steps), float(given[5])
+    gradient = marching(loops.kepler_gradient, np.zeros(6), states, WEIGHTS, step, gravity, steps)()
+    return gradient / np.array([1, 1, 1, 1, steps, 1])
 
 
 def adjoints(steps) -> dict:
@@ -41,7 +58,7 @@ def adjoints(steps) -> dict:
     }
 
 
-def measure(quick):
+def measure(loops, quick):
     steps, rounds = (10_000, 2) if quick else (1_000_000, 5)
     given = jnp.asarray([*START, 2 * np.pi * steps / 1000, 1.0])
     forward, seconds = compiled(partial(end, steps=steps, adjoint=fl.DirectAdjoint()), given)
@@ -49,11 +66,17 @@ def measure(quick):
     for name, adjoint in adjoints(steps).items():
         executable, seconds = compiled(jax.grad(partial(end, steps=steps, adjoint=adjoint)), given)
         run = partial(executable, given)
-        truth = jax.jit(jax.jacfwd(partial(end, steps=steps, adjoint=adjoint)))(given)
+        exact = loops is not None and getattr(adjoint, "exact", False)
+        truth = extended(loops, given, steps, adjoint) if exact else forward_mode(given, steps, adjoint)
         contenders.append(
             Contender(name, run, words(name, run(), truth, executable), seconds, AIM if name in CLOSEST else None)
         )
     compare(f"gradient through {steps} steps of leapfrog", contenders, rounds)
+
+
+def forward_mode(given, steps, adjoint):
+    """The gradient of the same run by forward mode."""
+    return jax.jit(jax.jacfwd(partial(end, steps=steps, adjoint=adjoint)))(given)
 
 
 def words(name, gradient, truth, executable) -> str:

@@ -45,6 +45,31 @@ void kepler_splitting(double *state, const double *drifts, const double *kicks, 
     state[0] = x, state[1] = y, state[2] = u, state[3] = v;
 }
 
+/* Cotangents of a force: added to those of its place and of gravity, for a share h of it in a kick. */
+static void pull_kick(const double *q, const long double *p, long double h, long double gravity, long double *by_q,
+                      long double *by_h, long double *by_gravity) {
+    long double x = q[0], y = q[1], r2 = x * x + y * y, cube = 1 / (r2 * sqrtl(r2)), along = x * p[0] + y * p[1];
+    *by_h -= gravity * cube * along;
+    *by_gravity -= h * cube * along;
+    by_q[0] += h * gravity * cube * (3 * along / r2 * x - p[0]);
+    by_q[1] += h * gravity * cube * (3 * along / r2 * y - p[1]);
+}
+
+/* The gradient of a weighted end of leapfrog in point, velocity, step and gravity: the linear map of each step along
+   given states, in extended precision, rounding passed through. */
+void kepler_gradient(double *gradient, const double *states, const double *weights, double h, double gravity,
+                     long steps) {
+    long double q[2] = {weights[0], weights[1]}, p[2] = {0, 0}, by_h = 0, by_kick = 0, by_gravity = 0;
+    for (long n = steps - 1; n >= 0; n--) {
+        const double *before = states + 4 * n, *after = before + 4;
+        pull_kick(after, p, h / 2.0L, gravity, q, &by_kick, &by_gravity);
+        for (int i = 0; i < 2; i++) by_h += q[i] * (((long double)after[i] - before[i]) / h), p[i] += h * q[i];
+        pull_kick(before, p, h / 2.0L, gravity, q, &by_kick, &by_gravity);
+    }
+    double all[] = {q[0], q[1], p[0], p[1], by_h + by_kick / 2, by_gravity};
+    for (int i = 0; i < 6; i++) gradient[i] = all[i];
+}
+
 typedef struct {
     double x, y, u, v, fx, fy;
 } Body;

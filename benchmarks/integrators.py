@@ -1,8 +1,8 @@
 """How much slower than C written by hand is a motion of a plain Lagrangian?
 
 On one core, C first and the others as ratios to it: one orbit, an ensemble, and a Fisher geodesic, beside numba,
-diffrax and loops by hand in jax where these can do it. Then a race of accuracy against heyoka's Taylor series, the
-gradient of a long orbit beside its forward run, and the wait for the first trajectory of a new process.
+diffrax and loops by hand in jax where these can do it. Then the gradient of a long orbit beside its forward run, a race
+of accuracy against heyoka's Taylor series, and the wait for the first trajectory of a new process.
 """
 
 import pathlib
@@ -34,8 +34,8 @@ def main():
         _ensemble.measure(loops, numba_loops, quick)
         with_the_flags("_ensemble.py")
         _normal_geodesic.measure(loops, quick)
+        _gradient.measure(loops, quick)
     _race.measure(optional("heyoka", "heyoka"), quick)
-    _gradient.measure(quick)
     _cold.measure(quick, _one_core.ENVIRONMENT)
 
 
