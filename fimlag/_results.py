@@ -214,6 +214,19 @@ class RESULTS(eqx.Enumeration):
         "(1/2 of Jeffreys' divergence, 4 of the squared Hellinger distance, 1/order of Renyi's), or it belongs to "
         "another model. Correct the divergence or the metric."
     )
+    unresolved_variation = (
+        "The second variation along the path changes by more than eps^0.4 when its steps are twice as long. Raise "
+        "`steps`, or the elements or degree of the path."
+    )
+    index_disagrees = (
+        "The number of conjugate times is not the Morse index of the path: a time lies at the path's end, or `steps` or "
+        "the elements of the path are too few to tell. Raise them, or move the end."
+    )
+    no_saddle = (
+        "The highest point found between the two minima is no saddle with one negative direction: the ends slid into "
+        "one minimum, the highest point is an end, or the string met a peak. Give ends in different basins, another "
+        "guess, or more images."
+    )
 
 
 class AbstractSolution(eqx.Module):

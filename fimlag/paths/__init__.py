@@ -10,6 +10,10 @@ from fimlag.paths._balls import (
     geodesic_ball as geodesic_ball,
     geodesic_sphere as geodesic_sphere,
 )
+from fimlag.paths._conjugate_times import (
+    ConjugateTimes as ConjugateTimes,
+    conjugate_times as conjugate_times,
+)
 from fimlag.paths._diffusion_bridge import (
     DiffusionBridge as DiffusionBridge,
     diffusion_bridge as diffusion_bridge,
@@ -18,6 +22,11 @@ from fimlag.paths._divergence_action import divergence_action as divergence_acti
 from fimlag.paths._divergence_path import (
     LeastDivergenceSolution as LeastDivergenceSolution,
     least_divergence_path as least_divergence_path,
+)
+from fimlag.paths._fluctuations import (
+    PathUncertainty as PathUncertainty,
+    fluctuation_determinant as fluctuation_determinant,
+    path_uncertainty as path_uncertainty,
 )
 from fimlag.paths._gaussian_bridge import (
     GaussianBridge as GaussianBridge,
@@ -41,6 +50,7 @@ from fimlag.paths._least_action import (
     LeastActionSolution as LeastActionSolution,
     least_action_path as least_action_path,
 )
+from fimlag.paths._likelihood import path_log_likelihood as path_log_likelihood
 from fimlag.paths._mean import (
     FrechetMean as FrechetMean,
     frechet_mean as frechet_mean,
@@ -53,6 +63,11 @@ from fimlag.paths._protocol import (
     protocol_cost as protocol_cost,
     thermodynamic_divergence as thermodynamic_divergence,
     thermodynamic_length as thermodynamic_length,
+)
+from fimlag.paths._rare_event import (
+    GeometricActionSolution as GeometricActionSolution,
+    geometric_action_path as geometric_action_path,
+    quasi_potential as quasi_potential,
 )
 from fimlag.paths._route import (
     OnSurface as OnSurface,

@@ -4,18 +4,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, MetricFn, RealScalarLike
 from fimlag.geometry import AbstractMetric, as_metric
+from fimlag.paths._crossings import crossings, uneven_steps
 from fimlag.paths._frame import frame_of
-from fimlag.paths._spray import ORDER, Spray, extrapolated_step, flow, levi_civita
-
-_FIRST_STEP = 0.381966  # of the others: no multiple of a simple fraction of t1, at which conjugate points like to lie
-_HALVINGS = 24
+from fimlag.paths._spray import Spray, extrapolated_step, flow, levi_civita
 
 
 class JacobiField(AbstractSolution):
@@ -181,35 +178,16 @@ def _jacobi_field(metric, structure, q, v, j0, dj0, t1, steps) -> JacobiField:
 @eqx.filter_jit
 def _conjugate_points(metric, structure, q, v, t1, steps, max_points) -> ConjugatePoints:
     spray = levi_civita(metric, structure)
-    uneven = np.append(_FIRST_STEP, np.ones(steps - 1))
-    sizes = jnp.asarray(uneven / uneven.sum(), q.dtype) * t1
+    sizes = jnp.asarray(uneven_steps(steps), q.dtype) * t1
     states, error = flow(spray, spray.state(q, v), sizes)
-    propagator = _Propagator(metric, structure, spray)
-    starts, pairs = jnp.concatenate([states[:-1], states[:-1:2]]), sizes.reshape(-1, 2).sum(axis=1)
-    both, signs = jax.vmap(propagator)(starts, jnp.concatenate([sizes, pairs]))
-    pieces, coarse = both[:steps], both[steps:]
-    late = jnp.sum(_defects(pieces, coarse, pairs) * jnp.abs(pairs))
-    fields = _fields_from_zero(pieces)
-
-    forms = jax.vmap(_index_form)(pieces[1:], fields[1:-1])
-    new = jnp.append(0, jnp.sum(jnp.linalg.eigvalsh(lax.stop_gradient(forms)) < 0, axis=1))
-    reached = jnp.cumsum(new)
-    slots = jnp.arange(max_points)
-    rows = jnp.minimum(jnp.searchsorted(reached, slots, side="right"), steps - 1)
-    ranks = slots - (reached[rows] - new[rows])
-    within = jax.vmap(lambda row, rank: _zero_within(propagator, states[row], fields[row], sizes[row], rank))
-    times = (jnp.cumsum(sizes) - sizes)[rows] + within(rows, jnp.minimum(ranks, q.size - 1))
-
-    finite = jnp.all(jnp.isfinite(forms)) & jnp.all(jnp.isfinite(states))
+    found = crossings(_Propagator(metric, structure, spray), states[:-1], sizes, max_points)
+    resolved = found.error <= jnp.finfo(q.dtype).eps ** 0.4 * jnp.abs(t1)
     result = first_failure(
-        (~finite, RESULTS.nonfinite),
-        (~jnp.all(signs > 0), RESULTS.indefinite_mass),
-        (
-            unresolved(error, states) | ~(late <= jnp.finfo(q.dtype).eps ** 0.4 * jnp.abs(t1)),
-            RESULTS.unresolved_flow,
-        ),
+        (~(found.finite & jnp.all(jnp.isfinite(states))), RESULTS.nonfinite),
+        (~found.definite, RESULTS.indefinite_mass),
+        (unresolved(error, states) | ~resolved, RESULTS.unresolved_flow),
     )
-    return ConjugatePoints(times=jnp.where(slots < reached[-1], times, jnp.nan), count=reached[-1], result=result)
+    return ConjugatePoints(times=found.times, count=found.count, result=result)
 
 
 class _Propagator(eqx.Module):
@@ -240,56 +218,3 @@ class _Propagator(eqx.Module):
         turning = -0.5 * jax.jacfwd(lambda w: self.spray(x, w))(u)
         zero = jnp.zeros_like(turning)
         return jnp.block([[frame.T, zero], [frame.T @ turning, frame.T]]), signs
-
-
-def _defects(pieces, coarse, sizes):
-    """The error of each two steps, relative and free of units, from one step as long as both.
-
-    Times its size it is the time by which the zero of a field may be missed.
-    """
-    d = pieces.shape[1] // 2
-    fine = pieces[1::2] @ pieces[::2]
-    unit = jnp.concatenate([jnp.repeat(sizes[:, None], d, axis=1), jnp.ones_like(coarse[:, 0, d:])], axis=1)
-    balance = unit[:, None, :] / unit[:, :, None]
-    error = jnp.max(jnp.abs(balance * (fine - coarse)), axis=(1, 2)) / (2**ORDER - 1)
-    return lax.stop_gradient(error / jnp.max(jnp.abs(balance * fine), axis=(1, 2)))
-
-
-def _fields_from_zero(pieces):
-    """Bases of the Jacobi fields that vanish at the start, at every step's ends, shape (steps + 1, 2 d, d)."""
-    d = pieces.shape[1] // 2
-    identity = jnp.eye(d, dtype=pieces.dtype)
-
-    def advance(fields, piece):
-        fields = jnp.linalg.qr(piece @ fields)[0]  # fields that grow would all turn parallel
-        return fields, fields
-
-    start = jnp.concatenate([jnp.zeros_like(identity), identity])
-    return jnp.concatenate([start[None], lax.scan(advance, start, pieces)[1]])
-
-
-def _index_form(piece, fields):
-    r"""The second variation of the energy on fields broken at a step's start: $X^\top B^{-1} A X + X^\top P$."""
-    d = fields.shape[1]
-    x, p = fields[:d], fields[d:]
-    form = x.T @ jax.scipy.linalg.solve(piece[:d, d:], piece[:d, :d] @ x) + x.T @ p
-    return 0.5 * (form + form.T)
-
-
-def _zero_within(propagator: _Propagator, state, fields, size, rank):
-    """The time from a step's start to the zero of given rank within it: halvings, then a step of Newton's method."""
-
-    def halve(bracket, _):
-        time = 0.5 * (bracket[0] + bracket[1])
-        piece = propagator(state, time)[0]
-        form = _index_form(*lax.stop_gradient((piece, fields)))
-        passed = jnp.linalg.eigvalsh(form)[rank] < 0
-        # At its zero a field leaves with the unit slope of J in DJ: this step is exact to third order.
-        x, p = jnp.split(piece @ fields, 2)
-        kernel = jnp.linalg.eigh(lax.stop_gradient(x.T @ x))[1][:, 0]
-        rate = lax.stop_gradient(p @ kernel)
-        improved = time - rate @ x @ kernel / (rate @ p @ kernel)
-        return jnp.where(passed, jnp.stack([bracket[0], time]), jnp.stack([time, bracket[1]])), improved
-
-    bracket = lax.stop_gradient(jnp.stack([jnp.zeros_like(size), size]))
-    return lax.scan(halve, bracket, length=_HALVINGS)[1][-1]
