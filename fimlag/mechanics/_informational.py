@@ -53,9 +53,9 @@ class FreidlinWentzell(eqx.Module):
     The probability that the process follows a path goes as $e^{-S / \varepsilon}$ for $\varepsilon \to 0$, whether the
     noise is meant in the sense of Ito or of Stratonovich.
 
-    **Arguments:** `drift`: b, a function of the point, in its structure; `diffusion`: a, the inverse metric: a number, a
-    vector (the diagonal) or a symmetric positive definite matrix over the flat coordinates, or a function of the point
-    to one of these.
+    **Arguments:** `drift`: b, a function of the point, in its structure; `diffusion`: a, the inverse metric: a number,
+    a vector (the diagonal) or a symmetric positive definite matrix over the flat coordinates, or a function of the
+    point to one of these.
 
     **Returns:** a callable `(t, q, v) -> scalar`; NaN where a is not positive definite.
 
@@ -91,8 +91,8 @@ class OnsagerMachlup(eqx.Module):
     g = a^{-1}, \quad f^i = b^i + \tfrac\varepsilon2\, g^{jk} \Gamma^i_{jk}$$
 
     The probability that the process stays in a narrow tube round a path, relative to that of noise without drift round
-    a point, goes as $e^{-S / \varepsilon}$. For a constant a it is $f = b$ and $R = 0$. A diffusion that is a function of
-    the point is understood in the sense of Ito, $dX = b\, dt + \sqrt\varepsilon\, \sigma\, dW$ in the coordinates
+    a point, goes as $e^{-S / \varepsilon}$. For a constant a it is $f = b$ and $R = 0$. A diffusion that is a function
+    of the point is understood in the sense of Ito, $dX = b\, dt + \sqrt\varepsilon\, \sigma\, dW$ in the coordinates
     given; f is then the drift as a vector field, the divergence and the scalar curvature R are those of the metric g,
     and the tube is of constant width in its distance, so that L does not depend on the coordinates. (Path integrals
     that fix a discretisation instead of a tube have R/6 or R/8 for R/12.)

@@ -82,6 +82,11 @@ from fimlag.paths._soft_mdp import (
     linearly_solvable_mdp as linearly_solvable_mdp,
     soft_mdp as soft_mdp,
 )
+from fimlag.paths._string import (
+    MinimumEnergyPath as MinimumEnergyPath,
+    eyring_kramers_rate as eyring_kramers_rate,
+    minimum_energy_path as minimum_energy_path,
+)
 from fimlag.paths._transport import (
     ParallelTransport as ParallelTransport,
     holonomy as holonomy,

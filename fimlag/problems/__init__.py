@@ -12,6 +12,11 @@ from fimlag.problems._first_order import LotkaVolterra as LotkaVolterra, PointVo
 from fimlag.problems._kepler import Kepler as Kepler
 from fimlag.problems._normal import NormalFisher as NormalFisher
 from fimlag.problems._pendulum import SphericalPendulum as SphericalPendulum
+from fimlag.problems._rare_events import (
+    LinearDrift as LinearDrift,
+    MaierStein as MaierStein,
+    MuellerBrown as MuellerBrown,
+)
 from fimlag.problems._relativity import Schwarzschild as Schwarzschild
 from fimlag.problems._sleigh import ChaplyginSleigh as ChaplyginSleigh
 from fimlag.problems._three_bodies import FigureEight as FigureEight
