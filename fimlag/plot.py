@@ -20,25 +20,28 @@ INK, BLUE, ORANGE, GREY = "#222222", "#0072b2", "#d55e00", "#767676"
 """The colours used, from the palette of Wong (2011), which the colour-blind tell apart."""
 
 
-def path(ax: Any, path: Path, *, coordinates=(0, 1), samples: int = 201, ends: bool = True, **style):
+def path(
+    ax: Any, path: Path, *, coordinates=(0, 1), samples: int = 201, ends: bool = True, knots: bool = False, **style
+):
     """Draw a path in the plane of two of its coordinates, or against time where it has only one.
 
     **Arguments:** `ax`: matplotlib axes; `path`: a `Path`; `coordinates`: the two, in the order of the flattened
-    point; `samples`: points drawn; `ends`: mark the start by a ring and the end by a disc; `style`: for `ax.plot`.
+    point; `samples`: points drawn, as many on each element; `ends`: mark the start by a ring and the end by a disc;
+    `knots`: mark where elements meet by dots; `style`: for `ax.plot`.
 
     **Returns:** the axes.
 
     **Raises:** `ValueError` for coordinates that the path does not have.
     """
-    times = np.linspace(float(path.t0), float(path.t1), samples)
-    points = np.asarray(_points(path, jnp.asarray(times, path.t0.dtype)))
-    if points.shape[1] == 1:
-        x, y = times, points[:, 0]
-        ax.set_xlabel("time")
-    else:
-        x, y = points[:, _pair(coordinates, points.shape[1])].T
+    edges = np.asarray(path.knots)
+    times = np.interp(np.linspace(0, path.elements, samples), np.arange(edges.size), edges)
     style = {"color": BLUE, "linewidth": 2.0, **style}
+    x, y = _curve(path, times, coordinates)
     (line,) = ax.plot(x, y, **style)
+    if knots:
+        ax.plot(*_curve(path, edges[1:-1], coordinates), "o", color=line.get_color(), markersize=3)
+    if path.structure.size == 1:
+        ax.set_xlabel("time")
     if ends:
         _mark(ax, x[0], y[0], line, filled=False)
         _mark(ax, x[-1], y[-1], line, filled=True)
@@ -214,6 +217,14 @@ def likelihood_contours(
     if names:
         ax.clabel(contours, fmt=heights, fontsize=7)
     return ax
+
+
+def _curve(path, times: np.ndarray, coordinates):
+    """Abscissae and ordinates of a path's points at some times: time itself where it has one coordinate."""
+    points = np.asarray(_points(path, jnp.asarray(times, path.knots.dtype)))
+    if points.shape[1] == 1:
+        return times, points[:, 0]
+    return points[:, _pair(coordinates, points.shape[1])].T
 
 
 @eqx.filter_jit

@@ -42,6 +42,16 @@ def test_a_path_of_one_coordinate_is_drawn_against_time(ax):
     assert ax.get_xlabel() == "time"
 
 
+def test_short_elements_are_drawn_as_finely_as_long_ones(ax):
+    edges = jnp.array([0.0, 1e-3, 1.0])
+    layer = Path.from_function(lambda t: jnp.stack([t, (1e-3 - jnp.minimum(t, 1e-3)) * 1e3]), degree=1, knots=edges)
+    plot.path(ax, layer, samples=21, ends=False, knots=True)
+    times, heights = ax.lines[0].get_data()
+    np.testing.assert_allclose(heights[:11], np.linspace(1.0, 0.0, 11), atol=1e-12)
+    np.testing.assert_allclose(times[[0, 10, 20]], edges, atol=1e-15)
+    np.testing.assert_allclose(np.ravel(ax.lines[1].get_data()), [1e-3, 0.0], atol=1e-15)
+
+
 def test_a_coordinate_that_a_path_has_not_is_refused(ax):
     with pytest.raises(ValueError, match="indices below 2"):
         plot.path(ax, Path.from_nodes(jnp.eye(2)), coordinates=(0, 2))
