@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Inexact, PyTree
 
 
@@ -39,15 +40,17 @@ def _implicit_root_jvp(primals, tangents, *, gradient, factor):
     if not jax.tree_util.tree_leaves(tangent):
         return x, jax.tree_util.tree_map(jnp.zeros_like, x)
     approximate_solve = factor(frozen(problem), frozen(x))
+    _, unravel = ravel_pytree(x)
 
     def jacobian_product(direction):
-        return jax.jvp(lambda y: gradient(problem, y), (x,), (direction,))[1]
+        return ravel_pytree(jax.jvp(lambda y: gradient(problem, y), (x,), (unravel(direction),))[1])[0]
 
     def solve(apply, right):
-        first = approximate_solve(right)
-        defect = jax.tree_util.tree_map(jnp.subtract, right, apply(first))
-        return jax.tree_util.tree_map(jnp.add, first, approximate_solve(defect))
+        first = flat_solve(right)
+        return first + flat_solve(right - apply(first))
 
-    _, drive = eqx.filter_jvp(lambda varied: gradient(varied, x), (problem,), (tangent,))
-    right = jax.tree_util.tree_map(jnp.negative, drive)
-    return x, lax.custom_linear_solve(jacobian_product, right, solve, symmetric=True)
+    def flat_solve(right):
+        return ravel_pytree(approximate_solve(unravel(right)))[0]
+
+    _, drive = eqx.filter_jvp(lambda varied: ravel_pytree(gradient(varied, x))[0], (problem,), (tangent,))
+    return x, unravel(lax.custom_linear_solve(jacobian_product, -drive, solve, symmetric=True))

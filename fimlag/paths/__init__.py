@@ -23,6 +23,9 @@ from fimlag.paths._divergence_path import (
     LeastDivergenceSolution as LeastDivergenceSolution,
     least_divergence_path as least_divergence_path,
 )
+from fimlag.paths._enumeration import (
+    stationary_paths as stationary_paths,
+)
 from fimlag.paths._fluctuations import (
     PathUncertainty as PathUncertainty,
     fluctuation_determinant as fluctuation_determinant,
@@ -54,6 +57,10 @@ from fimlag.paths._likelihood import path_log_likelihood as path_log_likelihood
 from fimlag.paths._mean import (
     FrechetMean as FrechetMean,
     frechet_mean as frechet_mean,
+)
+from fimlag.paths._methods import (
+    Descent as Descent,
+    Shooting as Shooting,
 )
 from fimlag.paths._path import Path as Path
 from fimlag.paths._protocol import (

@@ -77,11 +77,10 @@ class SecondVariation(eqx.Module):
 
 
 def _convex(block, damping):
-    """A block, where the damping is positive with its eigenvalues turned positive and lifted by its excess over 1."""
+    """A block, where the damping is positive with its eigenvalues turned positive and lifted in proportion to it."""
     scales = _equilibrating(block)
     values, vectors = _eigen(_scaled(block, scales))
-    floor = 1e-3 * jnp.max(jnp.abs(values), axis=0, initial=0.0)[None]
-    lifted = jnp.maximum(jnp.abs(values), floor) * jnp.maximum(damping, 1.0)[None]
+    lifted = jnp.abs(values) + damping[None] * jnp.max(jnp.abs(values), axis=0, initial=0.0)[None]
     turned = jnp.sum(vectors[:, None] * (vectors * lifted[None])[None], axis=2)
     return jnp.where(damping[None, None] > 0, _scaled(turned, 1 / scales), block)
 

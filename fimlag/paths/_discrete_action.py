@@ -79,6 +79,13 @@ class DiscreteAction(eqx.Module):
         others = jax.tree_util.tree_map(lambda x: x[..., index], replace(arrays, functionals=None))
         return eqx.combine(replace(others, functionals=functionals), rest)
 
+    def one_lane(self) -> Functionals:
+        """The functionals of the first lane."""
+        arrays, rest = eqx.partition(self.functionals, eqx.is_array)
+        leaves, treedef = jax.tree_util.tree_flatten(arrays)
+        first = [leaf if kept else leaf[0] for leaf, kept in zip(leaves, self._common(leaves), strict=True)]
+        return eqx.combine(jax.tree_util.tree_unflatten(treedef, first), rest)
+
     def stations_of(self, y: Unknowns) -> Stations:
         """The stations, where the unknowns place them."""
         return self.stations.at(y.border[: self.stations.count])

@@ -20,6 +20,7 @@ from fimlag.paths._bordered import SecondVariation
 from fimlag.paths._discrete_action import DiscreteAction, Unknowns
 from fimlag.paths._ensemble import over_members
 from fimlag.paths._functionals import Barrier, Functionals
+from fimlag.paths._methods import AbstractPathMethod
 from fimlag.paths._path import Path
 from fimlag.paths._refinement import FAILURES, Meshes, solve_on_meshes
 from fimlag.paths._route import OnSurface, Periodic, Route, Surface, as_guess, chart_of, route_of
@@ -83,6 +84,7 @@ def least_action_path(
     integral_constraints: Sequence[tuple] = (),
     inequality_constraints: Sequence[Callable] = (),
     multipliers=None,
+    method: AbstractPathMethod | None = None,
     elements: int | Sequence[int] = 8,
     degree: int = 8,
     guess=None,
@@ -114,6 +116,8 @@ def least_action_path(
     - `integral_constraints`: pairs `(f, value)` of a callable `(t, q, v) -> scalar` and its integral.
     - `inequality_constraints`: callables `(t, q, v) -> scalar`, kept above zero at the Gauss points of the elements.
     - `multipliers`: a first guess of those of the integral constraints; by default the best for the first path.
+    - `method`: None for Newton's method, which the rest describes, or between fixed ends `Descent(...)`,
+      `Shooting(...)`.
     - `elements`, `degree`: the discretisation of each segment from way-point to way-point; their product is the
       number of polynomial steps. Several numbers of elements are tried in turn, until the error estimate is below
       eps^0.75 (2e-12 in double precision), or `rtol`; the path is on the last.
@@ -150,7 +154,7 @@ def least_action_path(
     _refuse_without_action(lagrangian)
     if inequality_constraints and stationary:
         raise ValueError("Inequalities are kept by barriers, whose paths are minima: drop `stationary=True`.")
-    meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations)
+    meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations, method)
     route = route_of(q0, q1, t0, t1, waypoints, guess)
     dtype = route.dtype
     problem = Problem(
@@ -249,12 +253,10 @@ def _discretised(problem: Problem, chart: AbstractChart, meshes: Meshes) -> tupl
     multipliers = jnp.zeros((len(targets) + on_surfaces, 1), origin.dtype)
     border = jnp.concatenate([stations.unknowns, multipliers])
     guessed = _along_guess(action, border, problem, chart)
+    best = _best_multipliers(replace(action, barrier=None), guessed)
     if problem.multipliers is not None:
-        first = problem.multipliers[:, None]
-    else:
-        first = _best_multipliers(replace(action, barrier=None), guessed)
-    border = border.at[stations.count : stations.count + len(targets)].set(first)
-    return action, replace(guessed, border=border)
+        best = best.at[: len(targets)].set(problem.multipliers[:, None])
+    return action, replace(guessed, border=border.at[stations.count :].set(best))
 
 
 def _functionals(problem: Problem, chart: AbstractChart, time, origin) -> Functionals:
@@ -289,18 +291,18 @@ def _along_guess(action: DiscreteAction, border, problem: Problem, chart: Abstra
     return action.unknowns(jax.vmap(chart.displacement, (None, 0))(base, points)[..., None], border)
 
 
-def _best_multipliers(action: DiscreteAction, y: Unknowns) -> Float[Array, "integrals lanes"]:
-    """The multipliers of integral constraints under which the gradient is least."""
-    count = action.targets.shape[0]
-    if not count:
-        return action.targets
+def _best_multipliers(action: DiscreteAction, y: Unknowns) -> Float[Array, "constraints lanes"]:
+    """The multipliers under which the gradient in everything else is least."""
     first = action.stations.count
+    none = y.border[first:, 0]
+    if not none.size:
+        return y.border[first:]
 
     def slope(multipliers):
-        return action.gradient(replace(y, border=y.border.at[first : first + count, 0].set(multipliers))).nodes.ravel()
+        gradient = action.gradient(replace(y, border=y.border.at[first:, 0].set(multipliers)))
+        return jnp.concatenate([gradient.nodes.ravel(), gradient.border[:first, 0]])
 
-    slopes = jax.jacfwd(slope)(jnp.zeros_like(action.targets[:, 0]))
-    return -(jnp.linalg.pinv(slopes) @ slope(jnp.zeros_like(action.targets[:, 0])))[:, None]
+    return -(jnp.linalg.pinv(jax.jacfwd(slope)(none)) @ slope(none))[:, None]
 
 
 def _second_variation(action: DiscreteAction, y: Unknowns) -> Callable:

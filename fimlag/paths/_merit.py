@@ -1,4 +1,4 @@
-"""What a step of Newton's method must lower: the action, or with constraints an augmented Lagrangian."""
+"""What a step of Newton's method must lower: the action, or with constraints the action and their violation."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,69 +10,75 @@ from fimlag.paths._discrete_action import DiscreteAction, Expansion, Unknowns
 class Merit(eqx.Module):
     r"""The action along a step, with the constraints' violation weighed against it.
 
-    $$\phi(s) = S + \lambda^+ \!\cdot c + \tfrac\rho2 \sum_i (c_i / \sigma_i)^2$$
+    $$\phi(s) = S + \sum_i \nu_i\, |c_i|, \qquad \nu_i = \max(2 |\lambda_i^+|,\ |S| / \sigma_i)$$
 
-    with the multipliers $\lambda^+$ that the step leads to, the scales $\sigma$ of the constraints and a penalty
-    $\rho$ under which the step descends.
+    with the multipliers $\lambda^+$ that the step leads to, and the scales $\sigma$ of the constraints.
 
-    **Reference:** Nocedal & Wright (2006), sec. 18.4.
+    **Attributes:** `descent`: the derivative along the step of S with constraints times multipliers; `start`, `slope`:
+    the merit and its derivative at the beginning of the step.
+
+    **Reference:** Nocedal & Wright (2006), sec. 18.3; sec. 15.5 on the steps that such a merit refuses wrongly.
     """
 
     problem: DiscreteAction
     y: Unknowns
     expansion: Expansion
     step: Unknowns
-    multipliers: Float[Array, "constraints lanes"]
     scales: Float[Array, "constraints lanes"]
+    penalties: Float[Array, "constraints lanes"]
     violation: Float[Array, " lanes"]
-    penalty: Float[Array, " lanes"]
     descent: Float[Array, " lanes"]
+    start: Float[Array, " lanes"]
+    slope: Float[Array, " lanes"]
 
     def __init__(self, problem: DiscreteAction, y: Unknowns, expansion: Expansion, gradient: Unknowns, step: Unknowns):
         self.problem, self.y, self.expansion, self.step = problem, y, expansion, step
         free = problem.stations.count
+        constraints, multipliers = gradient.border[free:], y.border[free:] + step.border[free:]
         primal, along = jnp.sum(gradient.nodes * step.nodes, axis=(0, 1)), gradient.border * step.border
         self.descent = primal + jnp.sum(along[:free], axis=0) - jnp.sum(along[free:], axis=0)
-        self.multipliers = y.border[free:] + step.border[free:]
-        self.scales, self.violation, self.penalty = self.multipliers, jnp.zeros_like(primal), jnp.zeros_like(primal)
-        if self.multipliers.size:
+        self.scales = self.penalties = multipliers
+        self.start, self.slope = problem.integral(y, expansion.values), self.descent
+        self.violation = jnp.zeros_like(self.descent)
+        if multipliers.size:
             scales = problem.constraint_scales(y, expansion)
             self.scales = jnp.where(scales > 0, scales, 1.0)
-            self.violation = jnp.sum((gradient.border[free:] / self.scales) ** 2, axis=0)
-            needed = 2 * jnp.maximum(self.descent, 0.0) / jnp.where(self.violation > 0, self.violation, 1.0)
-            self.penalty = problem.integral(y, jnp.abs(expansion.values)) + needed
+            size = problem.integral(y, jnp.abs(expansion.values))
+            self.penalties = jnp.maximum(2 * jnp.abs(multipliers), size[None] / self.scales)
+            self.violation = _largest(constraints, self.scales)
+            weighed = jnp.sum(self.penalties * jnp.abs(constraints), axis=0)
+            self.start = problem.evaluate(y)[0] + weighed
+            self.slope = self.descent + jnp.sum(multipliers * constraints, axis=0) - weighed
 
-    @property
-    def start(self) -> Float[Array, " lanes"]:
-        """The merit before the step."""
-        if not self.multipliers.size:
-            return self.problem.integral(self.y, self.expansion.values)
-        return self(jnp.zeros((), self.descent.dtype))
+    def after(self, length: Float[Array, ""], noise: Float[Array, " lanes"]):
+        """`(merit, enough)` after a share of the step: infinite where times would run backward.
 
-    @property
-    def slope(self) -> Float[Array, " lanes"]:
-        """The derivative of the merit along the step at its beginning."""
-        return self.descent - self.penalty * self.violation
-
-    def __call__(self, length: Float[Array, ""]) -> Float[Array, " lanes"]:
-        """The merit after a share of the step, infinite where times would run backward."""
+        Enough is a decrease; with constraints also a full step that brings their violation down to a quarter.
+        """
         tried = Unknowns(self.y.nodes + length * self.step.nodes, self.y.border + length * self.step.border)
         action, constraints = self.problem.evaluate(tried)
-        if self.multipliers.size:
-            weighed = self.multipliers * constraints + 0.5 * self.penalty[None] * (constraints / self.scales) ** 2
-            action = action + jnp.sum(weighed, axis=0)
-        return jnp.where(self.problem.stations_of(tried).in_order(), action, jnp.inf)
+        merit = action + jnp.sum(self.penalties * jnp.abs(constraints), axis=0)
+        enough = merit <= self.start + 1e-4 * length * self.slope + noise
+        if constraints.size:
+            closer = 4 * _largest(constraints, self.scales) <= self.violation
+            enough = (length <= 1) & (enough | ((length == 1) & closer))
+        possible = jnp.isfinite(merit) & self.problem.stations_of(tried).in_order()
+        return jnp.where(possible, merit, jnp.inf), enough & possible
 
     def curvature(self, columns: Float[Array, "globals unknowns d lanes"]) -> Float[Array, " lanes"]:
-        """The second derivative of the merit along the step by the undamped matrices, the constraints linearised."""
+        """The second derivative of the action along the step by the undamped matrices."""
         free = self.problem.stations.count
         places = self.step.border[:free]
         along = self.problem.quadratic(self.y, self.expansion.hessians, self.step.nodes)
         mixed = jnp.sum(columns[:free] * self.step.nodes[None], axis=(1, 2))
         block = jnp.sum(self.expansion.block[:free, :free] * places[None], axis=1)
-        return along + jnp.sum(places * (2 * mixed + block), axis=0) + self.penalty * self.violation
+        return along + jnp.sum(places * (2 * mixed + block), axis=0)
 
     def stationary(self, noise: Float[Array, " lanes"]) -> Bool[Array, " lanes"]:
         """Whether the step promises no change above the noise, and keeps constraints that hold to half the digits."""
-        half = jnp.finfo(noise.dtype).eps ** 0.5
-        return (0.5 * jnp.abs(self.descent) <= noise) & (self.violation <= half**2)
+        return (0.5 * jnp.abs(self.descent) <= noise) & (self.violation <= jnp.finfo(noise.dtype).eps ** 0.5)
+
+
+def _largest(constraints, scales):
+    """The largest violation in units of the scales."""
+    return jnp.max(jnp.abs(constraints) / scales, axis=0, initial=0.0)

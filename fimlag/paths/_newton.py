@@ -65,14 +65,12 @@ def minimise(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> Newto
         convex = negative == 0
         noise = _round_off(problem, state.y, expansion)
         merit = Merit(problem, state.y, expansion, gradient, step)
-        before, slope = merit.start, merit.slope
         converged = convex & (state.damping == 0) & merit.stationary(noise)
 
         def search(tried):
             number, lowest, best, _ = tried
-            trial = merit(lengths[number])
-            bound = before + 1e-4 * lengths[number] * slope + noise
-            better = jnp.isfinite(trial) & (trial <= bound) & convex & (trial < lowest)
+            trial, enough = merit.after(lengths[number], noise)
+            better = enough & convex & (trial < lowest)
             lowest, best = jnp.where(better, trial, lowest), jnp.where(better, lengths[number], best)
             settled = state.converged | converged | ~convex | (jnp.isfinite(lowest) & (state.damping == 0))
             return number + 1, lowest, best, settled
@@ -82,9 +80,9 @@ def minimise(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> Newto
         start = (0, untried, jnp.ones_like(noise), state.converged | converged | ~convex)
         _, lowest, length, _ = lax.while_loop(lambda t: (t[0] < len(_LENGTHS)) & ~jnp.all(t[3]), search, start)
         accepted = jnp.isfinite(lowest) | converged
-        curvature = lax.cond(jnp.any(state.damping > 0), lambda: merit.curvature(model.columns), lambda: -slope)
-        predicted = slope * length + 0.5 * length**2 * curvature
-        agreement = (lowest - before - noise) / (predicted - noise)
+        curvature = lax.cond(jnp.any(state.damping > 0), lambda: merit.curvature(model.columns), lambda: -merit.descent)
+        predicted = merit.slope * length + 0.5 * length**2 * curvature
+        agreement = (lowest - merit.start - noise) / (predicted - noise)
         damping = jnp.where(
             accepted,
             _relaxed(state.damping, length, agreement),
@@ -95,7 +93,7 @@ def minimise(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> Newto
             damping=damping,
             morse_index=jnp.where(state.damping == 0, negative, state.morse_index),
             converged=converged,
-            failed=~(jnp.isfinite(before) & _finite(gradient)) | (damping > 1e12),
+            failed=~(jnp.isfinite(merit.start) & _finite(gradient)) | (damping > 1e12),
         )
 
     return _iterate(problem, advance, y, max_iterations)

@@ -16,6 +16,7 @@ from fimlag.paths._elements import Mesh
 from fimlag.paths._ensemble import in_blocks
 from fimlag.paths._functionals import Barrier
 from fimlag.paths._homotopy import solve_by_barriers, solve_by_continuation
+from fimlag.paths._methods import AbstractPathMethod
 from fimlag.paths._newton import NewtonState, make_stationary, minimise
 
 FAILURES = (
@@ -45,9 +46,12 @@ class Meshes:
     stationary: bool
     rtol: float | None
     max_iterations: int
+    method: AbstractPathMethod | None = None
 
     @classmethod
-    def of(cls, elements: int | Sequence[int], degree: int, stationary: bool, rtol, max_iterations: int) -> "Meshes":
+    def of(
+        cls, elements: int | Sequence[int], degree: int, stationary: bool, rtol, max_iterations: int, method=None
+    ) -> "Meshes":
         """Those with several numbers of elements, or one that is doubled until a tolerance is met.
 
         Paths are given on the last.
@@ -61,7 +65,7 @@ class Meshes:
                 f"A path needs a node between its ends: elements={elements}, degree={degree} leave none. Their product "
                 "must be at least 2."
             )
-        return cls(several, several[-1], degree, stationary, rtol, max_iterations)
+        return cls(several, several[-1], degree, stationary, rtol, max_iterations, method)
 
     def alone(self, elements: int) -> "Meshes":
         """One of the meshes alone."""
@@ -130,9 +134,13 @@ def _on_mesh(problem: DiscreteAction, y: Unknowns, elements: int, meshes: Meshes
     start = problem.transferred(y, mesh)
 
     def iterate(problem, y):
+        if meshes.method is not None:
+            return meshes.method.iterate(problem, y, meshes.limit(elements))
         return (make_stationary if meshes.stationary else minimise)(problem, y, meshes.limit(elements))
 
-    if problem.barrier is not None:
+    if meshes.method is not None:
+        state = iterate(coarse, start)
+    elif problem.barrier is not None:
         coarse, state = solve_by_barriers(coarse, start, iterate)
     elif elements == meshes.finest and not meshes.stationary and not y.border.shape[0]:
         state = solve_by_continuation(coarse, start, iterate)

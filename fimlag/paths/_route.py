@@ -130,8 +130,6 @@ def route_of(q0, q1, t0, t1, waypoints: Sequence, guess) -> Route:
     given = [(t0, q0), *waypoints, (t1, q1)]
     if any(isinstance(place, Periodic) for _, place in given[:-1]):
         raise TypeError("Periodic() is an end: give it as q1, and as q0 a point, a surface or None.")
-    if t0 is None:
-        raise ValueError("t0 must be a number: of the two ends of time, t1 alone may be free.")
     points = [flatten(place, name) for name, place in _named(given) if _is_point(place)]
     if not points:
         points = [_point_of(guess, t0)]
