@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, PyTree
 
 from fimlag._results import RESULTS, first_failure
 from fimlag.integrators._adjoint import AbstractAdjoint
-from fimlag.integrators._grid import changes
+from fimlag.integrators._grid import GridEquations, changes, has_one_force, leap_on_grid
 from fimlag.integrators._method import with_compensation
 from fimlag.integrators._motion import March, Phase, Start, begin, inspected_steps
 from fimlag.integrators._separable import SeparableEquations
@@ -71,6 +71,9 @@ def course(start: Start, adjoint: AbstractAdjoint, save_every: int, compensated:
 def _leap(march: March, count: int) -> Callable | None:
     """The state after a count of steps at once, for products of drifts and kicks; None for other methods."""
     method, equations = march.method, march.equations
+    if isinstance(equations, GridEquations) and has_one_force(method):
+        kicks = method.splitting.kicks
+        return lambda state, first: State(*leap_on_grid(march, kicks, Phase(*state[:3]), first, count), None)
     if not (isinstance(method, AbstractSplitting) and isinstance(equations, SeparableEquations)):
         return None
 

@@ -85,8 +85,7 @@ class ReversibleAdjoint(AbstractAdjoint):
         return on_grid(march, phase, steps, self.reach) if self.exact else (march, phase)
 
     def along(self, walk, state, record, throw):
-        # A leap does not round as a step does.
-        walk, given, watch = opened(walk._replace(leap=None) if self.exact else walk, state, record)
+        walk, given, watch = opened(walk, state, record)
         record, rows, end = _motion(given, watch, walk=walk, adjoint=self, throw=throw)
         if not self.audit:
             return record, rows, RESULTS.successful

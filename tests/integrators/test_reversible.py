@@ -214,6 +214,12 @@ def test_the_exact_gradient_of_a_chaotic_orbit_is_that_of_its_own_states(steps):
     np.testing.assert_allclose(gradient, exact.astype(float), rtol=0, atol=1e-10 * float(np.max(np.abs(exact))))
 
 
+def test_steps_on_the_grid_at_once_are_those_one_by_one_bit_for_bit():
+    together, singly = (jax.jit(lambda x, k=k: henon_heiles(x, 3_000, EXACT, k))(CHAOTIC) for k in (500, 1))
+    np.testing.assert_array_equal(together.q, singly.q[::500])
+    np.testing.assert_array_equal(together.p, singly.p[::500])
+
+
 def test_a_reversal_that_misses_makes_the_gradient_nan_or_raises():
     def end(x, throw):
         return jnp.sum(henon_heiles(x, 30_000, fl.ReversibleAdjoint(), throw=throw).q[-1])
