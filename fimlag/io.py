@@ -78,7 +78,8 @@ def load(file: str | os.PathLike):
     try:
         return _rebuilt(body, arrays)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(not_ours) from error
+        older = f"{os.fspath(file)} is of format {version} and holds less than this fimlag needs: solve again."
+        raise ValueError(not_ours if version == FORMAT else older) from error
 
 
 def encoded(value) -> bytes:

@@ -82,6 +82,11 @@ def test_paths_of_format_one_come_back_with_equal_elements(tmp_path):
     _assert_same(io.load(tmp_path / "saved.npz"), path)
 
 
+def test_a_path_of_unequal_elements_comes_back(tmp_path):
+    path = Path.from_nodes(jnp.eye(3), knots=jnp.array([0.0, 0.1, 2.0]))
+    _assert_same(_round_trip(tmp_path, path), path)
+
+
 def test_a_path_in_free_coordinates_comes_back_with_its_chart(tmp_path):
     chart, offsets = CoordinatewiseChart((-np.inf, 0.0)), jnp.array([[0.0, 0.0], [1.0, np.log(2.0)]])
     structure = Path.from_nodes(offsets).structure
@@ -191,8 +196,11 @@ def test_other_files_are_refused(tmp_path):
     np.savez(file, q=np.zeros(2))
     with pytest.raises(ValueError, match="not a file that fimlag"):
         io.load(file)
-    np.savez(file, fimlag=np.array('{"format": 1, "body": {"module": "Path", "fields": {}}}'))
+    np.savez(file, fimlag=np.array('{"format": 2, "body": {"module": "Path", "fields": {}}}'))
     with pytest.raises(ValueError, match="not a file that fimlag"):
+        io.load(file)
+    np.savez(file, fimlag=np.array('{"format": 1, "body": {"module": "LeastActionSolution", "fields": {}}}'))
+    with pytest.raises(ValueError, match="format 1 and holds less"):
         io.load(file)
     np.savez(file, fimlag=np.array('{"format": 99, "body": null}'))
     with pytest.raises(ValueError, match="format 99"):
