@@ -104,17 +104,28 @@ def guided_proposals(
 
 
 def most_likely_guide(drift: Callable, diffusion, start, end, step, steps: int, iterations: int):
-    """A path of least action at the knots: the linearisation repeated along its own mean, from the chord."""
+    """A path of least action at the knots: steps of Gauss and Newton from the chord, shortened where it would rise."""
     fractions = jnp.arange(steps + 1, dtype=start.dtype)[:, None] / steps
     flat, still = (
         jnp.zeros((steps + 1, *diffusion.shape), start.dtype),
         jnp.zeros((steps - 1, *start.shape), start.dtype),
     )
+    lengths = jnp.asarray([0.0, *(0.5**k for k in range(8))], start.dtype)
 
     def improve(guide, _):
-        return guided_proposals(drift, diffusion, guide, end, step, flat).path(start, 0.0, still), None
+        target = guided_proposals(drift, diffusion, guide, end, step, flat).path(start, 0.0, still)
+        move = jnp.where(jnp.all(jnp.isfinite(target)), target - guide, 0.0)
+        trials = jax.vmap(lambda length: guide + length * move)(lengths)
+        actions = jax.vmap(lambda trial: _action(drift, diffusion, trial, step))(trials)
+        return trials[jnp.argmin(jnp.where(jnp.isfinite(actions), actions, jnp.inf))], None
 
     return lax.scan(improve, start[None] + fractions * (end - start)[None], length=iterations)[0]
+
+
+def _action(drift, diffusion, path, step):
+    """The action of Freidlin and Wentzell, by the midpoint rule."""
+    misses = (path[1:] - path[:-1]) / step - jax.vmap(drift)(0.5 * (path[1:] + path[:-1]))
+    return 0.5 * step * jnp.sum(misses * jnp.linalg.solve(diffusion, misses.T).T)
 
 
 def second_order_tilts(drift: Callable, diffusion, guide: Float[Array, "knots d"], step) -> Float[Array, "knots d d"]:

@@ -13,6 +13,10 @@ _DOUBLINGS = 64
 """Iterations of doubling: a mode that decays by one part in 2^60 a step still converges."""
 
 
+_CORRECTIONS = 3
+"""Steps of Newton after the doubling, whose round-off the first one mostly removes."""
+
+
 class DiscreteRiccati(eqx.Module):
     r"""The equation of the stationary value in discrete time, with discount $\gamma$.
 
@@ -138,10 +142,14 @@ class ContinuousRiccati(eqx.Module):
 def stationary_value(problem) -> Float[Array, "d d"]:
     """The stabilising solution of a Riccati equation, of no meaning where there is none, and differentiable."""
     fixed = frozen(problem)
-    guess = fixed.first_guess()
-    correction = fixed.solve_linearised(guess, fixed.residual(guess))
-    better = jnp.all(jnp.isfinite(correction)) & (jnp.linalg.norm(correction) < 0.1 * jnp.linalg.norm(guess))
-    P = jnp.where(better, guess - correction, guess)
+
+    def polish(_, P):
+        """A step of Newton (Kleinman), taken only where it is a correction."""
+        correction = fixed.solve_linearised(P, fixed.residual(P))
+        small = jnp.all(jnp.isfinite(correction)) & (jnp.linalg.norm(correction) < 0.1 * jnp.linalg.norm(P))
+        return jnp.where(small, P - correction, P)
+
+    P = lax.fori_loop(0, _CORRECTIONS, polish, fixed.first_guess())
     return implicit_solution(
         0.5 * (P + P.T),
         problem,

@@ -62,8 +62,8 @@ class AbstractBellman(eqx.Module):
         """The derivative of the backup: the discounted transitions under the policy that is best for a value."""
 
     @abc.abstractmethod
-    def passive_value(self) -> Float[Array, " n"]:
-        """The value of the policy that obeys no cost: no policy of the solution costs more."""
+    def passive(self) -> tuple[Float[Array, "n n"], Float[Array, " n"]]:
+        """The discounted transitions and the cost of a step under the policy that obeys no cost."""
 
     @abc.abstractmethod
     def contraction(self) -> Float[Array, ""]:
@@ -132,10 +132,24 @@ def _policy_iteration(problem: AbstractBellman, max_iterations: int):
         value, k, _, settled = state
         return ~settled & (k < max_iterations) & jnp.all(jnp.isfinite(value))
 
-    value = problem.passive_value()
+    value = _first_value(problem)
     start = (value, jnp.zeros((), int), jnp.full((), jnp.inf, value.dtype), jnp.array(False))
     value, k, _, settled = lax.while_loop(unfinished, advance, start)
     return value, k, settled
+
+
+def _first_value(problem: AbstractBellman):
+    """The value of the passive policy, which can only fall; where that policy hardly ever ends, that of many sweeps."""
+    chain, cost = problem.passive()
+    n, ones = cost.shape[0], jnp.ones_like(cost)
+    value, duration = jnp.linalg.solve(jnp.eye(n, dtype=cost.dtype) - chain, jnp.stack([cost, ones], axis=1)).T
+    longest = 1e-3 / (n * float(jnp.finfo(cost.dtype).eps))
+    sound = jnp.all(jnp.isfinite(value)) & (jnp.min(duration) >= 0.5) & (jnp.max(duration) < longest)
+
+    def sweeps():
+        return lax.fori_loop(0, 2 * n, lambda _, value: problem.backup(value), jnp.zeros_like(cost))
+
+    return lax.cond(sound, lambda: value, sweeps)
 
 
 def backward_induction(problem: AbstractBellman, terminal: Float[Array, " n"], horizon: int) -> Float[Array, "knots n"]:

@@ -78,12 +78,11 @@ class _Decisions(AbstractBellman):
     def slope(self, value):
         return self.discount * jnp.einsum("sa,sat->st", self.policy(value), self.transitions)
 
-    def passive_value(self):
+    def passive(self):
         total = jnp.sum(self.weights, axis=1)
         policy = self.weights / total[:, None]
         cost = jnp.sum(policy * self.cost, axis=1) - self.temperature * jnp.log(total)
-        chain = self.discount * jnp.einsum("sa,sat->st", policy, self.transitions)
-        return jnp.linalg.solve(jnp.eye(chain.shape[0], dtype=chain.dtype) - chain, cost)
+        return self.discount * jnp.einsum("sa,sat->st", policy, self.transitions), cost
 
     def contraction(self):
         return self.discount * jnp.max(jnp.sum(self.transitions, axis=2))
@@ -97,18 +96,18 @@ class _Transitions(AbstractBellman):
     r"""$V(s) = q(s) - T \log \sum_{s'} p(s' | s) e^{-\gamma V(s') / T}$, where V of the end is 0."""
 
     cost: Float[Array, " n"]
-    passive: Float[Array, "n n"]
+    dynamics: Float[Array, "n n"]
     temperature: Float[Array, ""]
     discount: Float[Array, ""]
 
     def _ahead(self, value):
         """The costs and passive probabilities of what comes next, the end last."""
         n = self.cost.shape[0]
-        end = 1 - jnp.sum(self.passive, axis=1)
+        end = 1 - jnp.sum(self.dynamics, axis=1)
         # A probability within the round-off of the sum is no end.
         end = jnp.where(end > 4 * n * float(jnp.finfo(end.dtype).eps), end, 0.0)
         costs = jnp.broadcast_to(self.discount * jnp.append(value, jnp.zeros((), value.dtype)), (n, n + 1))
-        return costs, jnp.concatenate([self.passive, end[:, None]], axis=1)
+        return costs, jnp.concatenate([self.dynamics, end[:, None]], axis=1)
 
     def backup(self, value):
         return self.cost + soft_minimum(*self._ahead(value), self.temperature)
@@ -126,15 +125,14 @@ class _Transitions(AbstractBellman):
     def slope(self, value):
         return self.discount * self.policy(value)
 
-    def passive_value(self):
-        chain = self.discount * self.passive
-        return jnp.linalg.solve(jnp.eye(chain.shape[0], dtype=chain.dtype) - chain, self.cost)
+    def passive(self):
+        return self.discount * self.dynamics, self.cost
 
     def contraction(self):
-        return self.discount * jnp.max(jnp.sum(self.passive, axis=1))
+        return self.discount * jnp.max(jnp.sum(self.dynamics, axis=1))
 
     def valid(self):
-        return _stochastic(self.passive) & _options_valid(self)
+        return _stochastic(self.dynamics) & _options_valid(self)
 
 
 def soft_mdp(

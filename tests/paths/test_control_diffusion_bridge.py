@@ -209,6 +209,8 @@ def test_failures_are_named():
     assert bool(result(t1=-1.0) == fl.RESULTS.empty_interval)
     assert bool(result(diffusion=0 * ONE) == fl.RESULTS.degenerate_noise)
     assert bool(result(q1=jnp.array([jnp.nan])) == fl.RESULTS.nonfinite)
+    # a crossing at any time of a long wait: no one path stands for the rest
+    assert bool(result(t1=30.0) == fl.RESULTS.poor_proposals)
     guide = jnp.full((9, 1), 4.0)
     assert bool(result(noise=0.01, guide=guide, t1=4.0) == fl.RESULTS.poor_proposals)
 

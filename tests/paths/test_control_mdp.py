@@ -211,6 +211,20 @@ def test_drawn_actions_follow_the_policy():
     assert np.all(np.abs(shares - expected) <= 4 * np.sqrt(expected * (1 - expected) / count))
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.1])
+def test_exit_that_chance_never_finds_is_found(temperature):
+    # nine of ten actions drift back: by chance the walk takes 9^100 steps, by the tenth action about one a state
+    n, ahead = 100, np.array([0.99] + [0.01] * 9)
+    transitions = np.zeros((n, 10, n))
+    for i in range(n):
+        transitions[i, :, max(i - 1, 0)] += 1 - ahead
+        if i + 1 < n:
+            transitions[i, :, i + 1] += ahead
+    solution = fl.soft_mdp(np.ones((n, 10)), transitions, temperature)
+    assert n < float(solution.value[0]) < 1.05 * n
+    assert float(solution.bound) < 1e-9
+
+
 def failed(result, *arguments, solve=fl.soft_mdp, **options):
     return bool(solve(*arguments, throw=False, **options).result == result)
 
