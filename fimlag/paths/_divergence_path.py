@@ -20,10 +20,12 @@ from fimlag.paths._divergence_action import (
     chart_of_claim,
     flat_points,
 )
-from fimlag.paths._divergence_newton import DivergencePath, factorised, solve_divergence_path
+from fimlag.paths._divergence_newton import solve_divergence_path
+from fimlag.paths._divergence_problem import DivergencePath, at_unknowns, factorised
 
-_LEAST_RATIO = 2.0**0.5
-"""The least ratio of errors at 4 h and 2 h from which an order is read off: that of order 1/2."""
+_LEAST_ORDER = 0.5
+_STEADY = 0.5
+"""By how much the order may change from the coarser steps to the finer ones."""
 
 
 class LeastDivergenceSolution(AbstractSolution):
@@ -32,10 +34,11 @@ class LeastDivergenceSolution(AbstractSolution):
     **Attributes:** `points`: N + 1, the ends included, stacked on axis 0 of each leaf; `times` (N + 1,); `action`: the
     sum of the divergences over h, shape (); `limit`: what it tends to for short steps, as extrapolated from steps of h,
     2 h and 4 h along this path; `error_estimate`: the distance to that; `order`: the power of h with which it was
-    measured to fall, NaN where the steps are too long, or the differences round-off, to tell (the estimate is then the
-    difference of h and 2 h); `morse_index`: the number of directions in which the action has a maximum, 0 for a
-    minimum, -1 where it cannot be told; `residual`: the largest entry of the gradient; `iterations`: Newton steps
-    tried; `result`: a `RESULTS` member. Derivatives pass through `points`, `action` and `limit`.
+    measured to fall, NaN where that is not steady from steps of 8 h on, the steps being too long or the differences
+    round-off (the estimate is then the difference of h and 2 h, and the limit the action); `morse_index`: the number of
+    directions in which the action has a maximum, 0 for a minimum, -1 where it cannot be told; `residual`: the largest
+    entry of the gradient; `iterations`: Newton steps tried; `result`: a `RESULTS` member. Derivatives pass through
+    `points`, `action` and `limit`.
     """
 
     points: PyTree[Array]
@@ -82,10 +85,11 @@ def least_divergence_path(
       `DivergenceLagrangian`, whose potential then acts too.
     - `q0`, `q1`: the ends, in one structure.
     - `t0`, `t1`: the interval (the user's time unit), t1 > t0.
-    - `steps`: N, a multiple of 4.
+    - `steps`: N, a multiple of 8.
     - `metric`: the metric that the divergence is claimed to expand to, which is then checked at all points.
     - `chart`: free coordinates, in which no step leaves the domain. None: those of the metric, where it has some.
-    - `guess`: a first path: a callable of time, or N + 1 points stacked on axis 0. None: the chord.
+    - `guess`: a first path: a callable of time, such as the path of a geodesic where the ends lie far apart, or N + 1
+      points stacked on axis 0. None: the chord.
     - `stationary`: False seeks a minimum; True takes undamped Newton steps to the nearest stationary path.
     - `rtol`: the largest error estimate, relative to the action, that counts as resolved. None: any.
     - `max_iterations`: the limit on Newton steps.
@@ -93,9 +97,10 @@ def least_divergence_path(
 
     **Returns:** a `LeastDivergenceSolution`.
 
-    **Raises:** `ValueError` for ends of different structure, a number of steps that is no multiple of 4, a guess of
+    **Raises:** `ValueError` for ends of different structure, a number of steps that is no multiple of 8, a guess of
     another length, or a divergence that is not scalar; with `throw`, an error for any `result` but `successful`:
-    `empty_interval`, `nonfinite`, `another_metric`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`.
+    `empty_interval`, `nonfinite`, `another_metric`, `indefinite_mass` (the divergence does not tell all points apart,
+    or the steps are too long for it), `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`.
 
     **Reference:** Leok & Zhang (2017), section 3; Marsden & West (2001), section 1.3.
 
@@ -109,8 +114,8 @@ def least_divergence_path(
 
     ```
     """
-    if steps < 4 or steps % 4:
-        raise ValueError(f"steps must be a multiple of 4, so that coarser steps tell the error, but is {steps}.")
+    if steps < 8 or steps % 8:
+        raise ValueError(f"steps must be a multiple of 8, so that coarser steps tell the error, but is {steps}.")
     start, structure = flatten(q0, "q0")
     end = structure.flatten(q1, "q1")
     dtype = jnp.result_type(start, end)
@@ -137,13 +142,15 @@ def _solve(
 
     state = solve_divergence_path(fixed, first, stationary, max_iterations)
     w = implicit_root(state.w, problem, gradient=DivergencePath.gradient, factor=DivergencePath.factor)
-    action, middle, coarse = problem.values(w, (1, 2, 4))
-    limit, error, order = _extrapolated(action, middle, coarse)
+    actions = problem.values(w, (8, 4, 2, 1))
+    limit, error, order = _extrapolated(actions)
+    action = actions[-1]
     hessians, slopes = state.expansion.hessians, state.expansion.slopes
     morse_index = _negative_directions(factorised(hessians).pivots)
     failures = [
         (t1 <= t0, RESULTS.empty_interval),
         (~jnp.isfinite(action), RESULTS.nonfinite),
+        (_is_degenerate(hessians) & ~state.converged, RESULTS.indefinite_mass),
         ((morse_index != 0) & (not stationary), RESULTS.not_a_minimum),
         (state.failed, RESULTS.stalled),
         (~state.converged, RESULTS.max_steps_reached),
@@ -161,7 +168,7 @@ def _solve(
         error_estimate=lax.stop_gradient(error),
         order=lax.stop_gradient(order),
         morse_index=morse_index,
-        residual=jnp.max(jnp.abs(slopes[:-1, 1] + slopes[1:, 0])),
+        residual=jnp.max(jnp.abs(at_unknowns(slopes))),
         iterations=state.iterations - 1,
         result=first_failure(*failures),
     )
@@ -181,17 +188,35 @@ def _nodes_of(guess, structure: Structure, t0, t1, steps: int) -> Float[Array, "
     return nodes
 
 
-def _extrapolated(fine, middle, coarse):
+def _extrapolated(actions: Float[Array, "4"]):
     r"""The limit of values whose errors fall by one ratio as steps are halved, the last one's error, and the order.
 
     **Reference:** Aitken (1926).
     """
-    change, earlier = middle - fine, coarse - middle
-    told = jnp.isfinite(earlier) & (jnp.abs(earlier) > _LEAST_RATIO * jnp.abs(change)) & (earlier * change > 0)
+    earliest, earlier, change = actions[:-1] - actions[1:]
+    orders = [_log2_ratio(one, other) for one, other in ((earliest, earlier), (earlier, change))]
+    told = (orders[1] > _LEAST_ORDER) & (jnp.abs(orders[1] - orders[0]) < _STEADY)
     ratio = jnp.where(told, earlier, 2.0) / jnp.where(told, change, 1.0)
     correction = jnp.where(told, change / (ratio - 1.0), 0.0)
     error = jnp.where(told, jnp.abs(correction), jnp.abs(change))
-    return fine - correction, error, jnp.where(told, jnp.log2(ratio), jnp.nan)
+    return actions[-1] - correction, error, jnp.where(told, orders[1], jnp.nan)
+
+
+def _log2_ratio(one, other):
+    """The binary logarithm of a ratio, NaN where that is not positive."""
+    one, other = lax.stop_gradient((one, other))
+    positive = (one * other > 0.0) & jnp.isfinite(one) & jnp.isfinite(other)
+    return jnp.where(
+        positive, jnp.log2(jnp.abs(jnp.where(positive, one, 1.0) / jnp.where(positive, other, 1.0))), jnp.nan
+    )
+
+
+def _is_degenerate(hessians):
+    """Whether the metric between the points of some step is not positive definite."""
+    mixed = -hessians[:, 0, :, 1]
+    values = jnp.linalg.eigvalsh(0.5 * (mixed + mixed.swapaxes(1, 2)))
+    eps = float(jnp.finfo(values.dtype).eps)
+    return jnp.any(values[:, 0] <= 8 * values.shape[1] * eps * jnp.abs(values[:, -1]))
 
 
 def _negative_directions(pivots):

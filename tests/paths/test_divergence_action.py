@@ -69,13 +69,19 @@ def test_iterations_do_not_grow_with_the_number_of_steps(refined):
 def test_path_of_normals_is_a_minimum_on_the_geodesic(refined):
     solution = refined[0][-1]
     assert int(solution.morse_index) == 0
-    geodesic = fl.geodesic(fl.FisherMetric(NORMAL), START, END)
-    # The points are as far from the geodesic as the order says: errors of the action are of the same size.
+    # Geodesics are half-circles about points of the axis in (mean / sqrt 2, scale): their middle is that of the
+    # logarithm of the tangent of half the angle.
+    (x0, s0), (x1, s1) = (np.array([q[0] / np.sqrt(2), q[1]]) for q in (START, END))
+    centre = (x1**2 + s1**2 - x0**2 - s0**2) / (2 * (x1 - x0))
+    angle = 2 * np.arctan(np.sqrt(np.tan(np.arctan2(s0, x0 - centre) / 2) * np.tan(np.arctan2(s1, x1 - centre) / 2)))
+    radius = np.hypot(x0 - centre, s0)
+    middle = np.sqrt(2) * (centre + radius * np.cos(angle)), radius * np.sin(angle)
+    # Points err by the order that the action errs by, and by about as much.
     error = abs(float(solution.action) - HALF_SQUARE)
-    np.testing.assert_allclose(solution.points[256], geodesic.path(0.5), atol=error)
+    np.testing.assert_allclose(solution.points[256], middle, atol=error)
 
 
-GAMMA, CATEGORICAL, POISSON = fl.families.Gamma(), fl.families.Categorical(3), fl.families.Poisson()
+CATEGORICAL, POISSON = fl.families.Categorical(3), fl.families.Poisson()
 
 
 def half_jeffreys_of_shares(a, b):
@@ -90,8 +96,8 @@ def half_jeffreys_of_rates(a, b):
 
 
 def log_partition(natural):
-    """Of gamma distributions, of the statistics log x and x."""
-    return jax.scipy.special.gammaln(natural[0] + 1) - (natural[0] + 1) * jnp.log(-natural[1])
+    """Of normal distributions, of the statistics x and x^2."""
+    return -(natural[0] ** 2) / (4 * natural[1]) - 0.5 * jnp.log(-natural[1])
 
 
 def log_affinity(a, b, s):
@@ -117,7 +123,7 @@ CUBIC = {  # with the alpha of Amari's divergence that has the same cubic terms
 @pytest.mark.parametrize("name", CUBIC)
 def test_error_is_the_integral_of_the_amari_chentsov_tensor(name):
     divergence, alpha = CUBIC[name]
-    metric = fl.FisherMetric(GAMMA.exponential_form)
+    metric = fl.Metric(jax.hessian(log_partition))
 
     def curve(t):
         return jnp.stack([1.0 + t, -1.0 - t**2])
@@ -274,9 +280,23 @@ def test_a_potential_acts_and_past_a_conjugate_point_the_path_is_no_minimum():
     assert not bool(refused.succeeded)
 
 
+def test_a_divergence_that_does_not_tell_points_apart_is_reported():
+    blind = solve(lambda a, b: 0.5 * (jnp.sum(a) - jnp.sum(b)) ** 2, START, END, steps=8)
+    assert bool(blind.result == fl.RESULTS.indefinite_mass)
+
+
+def test_no_order_is_told_where_steps_are_too_long():
+    """Far apart, errors of first and of second order cancel: the estimate is then the difference of two meshes."""
+    far = jnp.array([50.0, 1.0])
+    solution = solve(relative_entropy, START, far, chart=fl.CoordinatewiseChart((-jnp.inf, 0.0)))
+    assert np.isnan(solution.order)
+    error = abs(float(solution.action) - 0.5 * float(NORMAL.distance(START, far)) ** 2)
+    assert error <= float(solution.error_estimate) < 2 * error
+
+
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match="multiple of 4"):
-        fl.least_divergence_path(half_jeffreys, START, END, steps=6)
+    with pytest.raises(ValueError, match="multiple of 8"):
+        fl.least_divergence_path(half_jeffreys, START, END, steps=12)
     with pytest.raises(ValueError, match="guess must hold"):
         fl.least_divergence_path(half_jeffreys, START, END, steps=8, guess=jnp.ones((8, 2)))
     with pytest.raises(ValueError, match="two or more"):
@@ -284,9 +304,9 @@ def test_bad_input_is_refused():
     with pytest.raises((ValueError, TypeCheckError)):
         fl.divergence_action(lambda a, b: a - b, jnp.ones((3, 2)))
     assert np.isnan(fl.divergence_action(half_jeffreys, jnp.ones((3, 2)), 1.0, 0.0))
-    assert bool(solve(half_jeffreys, START, END, t1=-1.0, steps=8).result == fl.RESULTS.empty_interval)
-    rough = solve(half_jeffreys, START, END, steps=8, rtol=1e-6)
-    assert bool(rough.result == fl.RESULTS.unresolved)
+    outcomes = [solve(half_jeffreys, START, END, t1=t1, steps=8, rtol=1e-6).result for t1 in (-1.0, 1.0)]
+    assert bool(outcomes[0] == fl.RESULTS.empty_interval)
+    assert bool(outcomes[1] == fl.RESULTS.unresolved)
 
 
 def test_single_precision_stays_single():
@@ -294,5 +314,5 @@ def test_single_precision_stays_single():
     assert solution.action.dtype == solution.points.dtype == jnp.float32
     assert bool(solution.succeeded)
     # A divergence of neighbours loses as many digits as their distance is short: 32 eps.
-    expected = solve(half_jeffreys, START, END, steps=32).action
+    expected = fl.divergence_action(half_jeffreys, solution.points.astype(float))
     np.testing.assert_allclose(solution.action, expected, rtol=32 * np.finfo(np.float32).eps)
