@@ -214,9 +214,14 @@ def holonomy(
 def _transport(metric, path, t0, t1, connection, steps, rtol) -> ParallelTransport:
     start, structure = flatten(path(t0), "the path's point")
     t0, t1 = (jnp.asarray(t, start.dtype) for t in (t0, t1))
-    h = (t1 - t0) / steps
-    fractions, lengths = _quadrature(steps)
-    times = t0 + h * jnp.asarray(fractions, start.dtype)
+    edges = path.knots if isinstance(path, Path) else jnp.stack([t0, t1])
+    numbers = jnp.arange(edges.size, dtype=start.dtype) * (steps // (edges.size - 1))
+
+    def time_of(number):  # equal steps in each element of a path
+        return jnp.interp(jnp.asarray(number, start.dtype), numbers, edges.astype(start.dtype))
+
+    knots, times = time_of(np.arange(steps + 1)), time_of(_gauss_points(steps))
+    h = jnp.diff(knots)
 
     flat = FlatMetric(metric, structure)
 
@@ -229,11 +234,10 @@ def _transport(metric, path, t0, t1, connection, steps, rtol) -> ParallelTranspo
         return frame_of(_inside(flat, q, flat(q)))
 
     generators, signs = jax.vmap(jax.vmap(generator))(times)
-    stepped = jax.vmap(_magnus_step)(h * jnp.asarray(lengths, start.dtype), generators)
+    stepped = jax.vmap(_magnus_step)(jnp.append(h, h.reshape(-1, 2).sum(axis=1)), generators)
     rotations = _products(stepped[:steps])
     coarse = _products(stepped[steps:])[-1]
 
-    knots = t0 + h * jnp.arange(steps + 1, dtype=start.dtype)
     frames, edge_signs = jax.vmap(frame)(knots)
     signature = lax.stop_gradient(edge_signs[0])
     steady = jnp.all(edge_signs == signature[None]) & jnp.all(signs == signature[None, None])
@@ -292,11 +296,10 @@ def _state(path, structure, t):
     return jax.jvp(lambda s: structure.flatten(path(s), "the path's point"), (t,), (jnp.ones_like(t),))
 
 
-def _quadrature(steps):
-    """Gauss points and lengths, in units of one step, of all steps and then of pairs of them taken as one."""
+def _gauss_points(steps):
+    """Gauss points, in units of one step, of all steps and then of pairs of them taken as one."""
     nodes = 0.5 + np.array([-1.0, 0.0, 1.0]) * np.sqrt(15) / 10
-    fine, coarse = np.arange(steps)[:, None] + nodes, 2 * (np.arange(steps // 2)[:, None] + nodes)
-    return np.concatenate([fine, coarse]), np.repeat([1.0, 2.0], [steps, steps // 2])
+    return np.concatenate([np.arange(steps)[:, None] + nodes, 2 * (np.arange(steps // 2)[:, None] + nodes)])
 
 
 def _magnus_step(h, generators):

@@ -209,3 +209,11 @@ def test_pytrees_come_back_in_their_structure():
 def test_steps_that_are_no_positive_integer_are_refused(steps):
     with pytest.raises(ValueError, match="steps"):
         fl.transport_map(HALF_PLANE, helix, steps=steps)
+
+
+def test_elements_of_unequal_length_carry_as_equal_ones():
+    corners = jnp.array([[0.0, 1.0], [1.0, 1.0], [2.0, 2.0]])
+    half_plane = fl.Metric(lambda q: jnp.eye(2) / q[1] ** 2)
+    equal, unequal = fl.Path.from_nodes(corners), fl.Path.from_nodes(corners, knots=jnp.array([0.0, 0.07, 1.0]))
+    carried = [fl.transport_map(half_plane, path).matrix for path in (equal, unequal)]
+    np.testing.assert_allclose(*carried, atol=1e-12)  # the error of 64 steps of order 6
