@@ -227,6 +227,10 @@ class RESULTS(eqx.Enumeration):
         "one minimum, the highest point is an end, or the string met a peak. Give ends in different basins, another "
         "guess, or more images."
     )
+    rest_on_the_way = (
+        "The drift vanishes between the ends of the path, where the geometric action is not smooth and the path may have "
+        "a corner. Go to that point of rest, and on from there: the actions add, and along the drift nothing is paid."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from fimlag.mechanics._discrete import ElementBasis, element_basis
 from fimlag.paths._block_tridiagonal import CondensedElements
@@ -15,6 +15,10 @@ from fimlag.paths._mesh import nodal_times
 
 _LAYERS, _RATIO = 3, 0.4
 """Elements that shrink towards an end, and by how much: curves that leave a point of rest are not smooth there."""
+
+
+_END, _REST = 0.05, 0.03
+"""Shares of the curve that belong to its ends, and of the largest drift that count as rest."""
 
 
 class Expansion(eqx.Module):
@@ -174,6 +178,15 @@ class GeometricAction(eqx.Module):
         u = (offsets - finer.fractions[:, None] * self.chord[None])[1:-1].ravel()
         return finer, jnp.append(u, x[-1])
 
+    def rests_between(self, x: Float[Array, " unknowns"]) -> Bool[Array, ""]:
+        """Whether the drift nearly vanishes at a Gauss point away from the ends."""
+        q, v = self._states(self.offsets(x))
+        drift2 = jax.vmap(jax.vmap(lambda q, v: self.terms(q, v)[1]))(q, v)
+        local = jnp.asarray(self.basis.abscissae, x.dtype)
+        places = self.knots[:-1, None] + jnp.diff(self.knots)[:, None] * local[None]
+        between = (places > _END) & (places < 1 - _END)
+        return jnp.min(jnp.where(between, drift2, jnp.inf)) < _REST**2 * jnp.max(drift2)
+
     def adapted_knots(self, offsets: Float[Array, "nodes d"]) -> Float[Array, " knots"]:
         """The ends of as many elements, closer where the curve given by its nodes turns."""
         v = self._states(offsets)[1].reshape(-1, self.d)
@@ -232,19 +245,25 @@ class BorderedFactor(eqx.Module):
 
     elements: CondensedElements
     border: Float[Array, " nodes"]
-    corner: Float[Array, ""]
+    through: Float[Array, " nodes"]
+    last: Float[Array, ""]
+
+    def __init__(self, elements: CondensedElements, border: Float[Array, " nodes"], corner: Float[Array, ""]):
+        self.elements, self.border = elements, border
+        self.through = self._inner(border)
+        self.last = corner - border @ self.through
 
     def solve(self, right: Float[Array, " unknowns"]) -> Float[Array, " unknowns"]:
         """The solution of the linear system."""
-        inner, through = (self._inner(b) for b in (right[:-1], self.border))
-        last = (right[-1] - self.border @ inner) / (self.corner - self.border @ through)
-        return jnp.append(inner - last * through, last)
+        inner = self._inner(right[:-1])
+        last = (right[-1] - self.border @ inner) / self.last
+        return jnp.append(inner - last * self.through, last)
 
     def negative_directions(self) -> Int[Array, ""]:
         """The number of negative directions; -1 where a pivot is zero or not finite."""
         inner = self.elements.negative_directions()[0]
-        last = self.corner - self.border @ self._inner(self.border)
-        return jnp.where((inner < 0) | ~jnp.isfinite(last) | (last == 0), -1, inner + (last < 0).astype(inner.dtype))
+        irregular = (inner < 0) | ~jnp.isfinite(self.last) | (self.last == 0)
+        return jnp.where(irregular, -1, inner + (self.last < 0).astype(inner.dtype))
 
     def _inner(self, right):
         return self.elements.solve(right.reshape(-1, self.elements.d, 1)).ravel()

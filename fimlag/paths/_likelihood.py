@@ -30,7 +30,8 @@ def path_log_likelihood(
     `noise` and `diffusion`, which therefore cannot be estimated by this function: sampled paths know them exactly.
 
     **Arguments:** `drift`, `diffusion`, `noise`: as for `OnsagerMachlup`; `path`: a `Path`, a callable of time, or
-    nodes at equal intervals stacked on axis 0, joined by straight lines; `t0`, `t1`: the interval of one that is no `Path`.
+    nodes at equal intervals stacked on axis 0, joined by straight lines; `t0`, `t1`: the interval of one that is no
+    `Path`.
 
     **Returns:** a scalar (nats).
 

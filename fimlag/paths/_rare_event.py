@@ -66,9 +66,10 @@ def geometric_action_path(
     with norms and products in the metric $a^{-1}$, over piecewise polynomial curves, by Newton's method with the
     arclength as gauge. The ends may be points where the drift vanishes, which take infinite time to leave and to reach:
     elements shrink towards them. Where the drift vanishes between the ends, the action is not smooth and its
-    minimiser has a corner, as a rule: the result is then `unresolved`; go to the saddle, and on from there (downhill
-    along the drift the action is zero). Derivatives in the ends and in everything that `drift` and `diffusion` hold or
-    close over are implicit, of first and second order.
+    minimiser has a corner, as a rule: go to the saddle, and on from there (downhill along the drift the action is
+    zero). Round a focus the path turns without end, and the result is a failure: use `least_action_path` with
+    `FreidlinWentzell` over a long time there. Derivatives in the ends and in everything that `drift` and `diffusion`
+    hold or close over are implicit, of first and second order.
 
     **Arguments:**
 
@@ -84,8 +85,8 @@ def geometric_action_path(
     **Returns:** a `GeometricActionSolution`: a local minimum; whether it is the least of all, other guesses tell.
 
     **Raises:** `ValueError` for ends of different structure or a discretisation without a node between the ends; with
-    `throw`, an error for any `result` but `successful`: `nonfinite`, `not_a_minimum`, `stalled`, `max_steps_reached`,
-    `unresolved`.
+    `throw`, an error for any `result` but `successful`: `nonfinite`, `rest_on_the_way`, `not_a_minimum`, `stalled`,
+    `max_steps_reached`, `unresolved`.
 
     **Reference:** Heymann & Vanden-Eijnden (2008), sec. 2.
 
@@ -222,7 +223,7 @@ def _second_variation(problem: GeometricAction, x: Float[Array, " unknowns"]):
 
 def _certificate(problem: GeometricAction, state: GeometricState, rtol):
     """Action, Morse index, residual, error estimate and result, by elements of one degree more."""
-    expansion = problem.expand(state.x)
+    here = problem.gradient(state.x)
     finer, raised = problem.raised(state.x)
     at_finer = finer.expand(raised)
     factor, gradient = finer.factor(at_finer.hessians), finer.tested(at_finer.slopes)
@@ -230,12 +231,14 @@ def _certificate(problem: GeometricAction, state: GeometricState, rtol):
     gap = replace(problem, points=problem.points + 2).action(state.x) - action
     error = 0.5 * jnp.abs(gradient @ factor.solve(gradient)) + jnp.abs(gap)
     index = factor.negative_directions()
-    residual = jnp.max(jnp.abs(problem.tested(expansion.slopes)))
+    residual = jnp.max(jnp.abs(here))
     scale = problem.scale(problem.offsets(state.x))
     tolerance = (float(jnp.finfo(action.dtype).eps) ** 0.4 if rtol is None else rtol) * scale
-    finite = jnp.isfinite(action) & jnp.all(jnp.isfinite(expansion.hessians))
+    finite = jnp.isfinite(action) & jnp.all(jnp.isfinite(here))
+    sound = (index <= 0) & state.converged & (error <= tolerance)
     result = first_failure(
         (~finite, RESULTS.nonfinite),
+        (problem.rests_between(state.x) & ~sound, RESULTS.rest_on_the_way),
         (index > 0, RESULTS.not_a_minimum),
         (state.failed, RESULTS.stalled),
         (~state.converged, RESULTS.max_steps_reached),

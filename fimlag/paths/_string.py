@@ -65,8 +65,8 @@ def minimum_energy_path(
     the barrier. Derivatives in what the potential holds or closes over are implicit.
 
     **Arguments:** `potential`: a scalar function of the point, twice differentiable; `q0`, `q1`: points in the basins
-    of the two minima, which are found first; `images`: points of the string, the ends included; `guess`: a first path: a
-    `Path`, a callable on [0, 1], or nodes stacked on axis 0 (None: the chord); `max_iterations`: the limit on the
+    of the two minima, which are found first; `images`: points of the string, the ends included; `guess`: a first path:
+    a `Path`, a callable on [0, 1], or nodes stacked on axis 0 (None: the chord); `max_iterations`: the limit on the
     string's steps; `throw`: whether a failure raises.
 
     **Returns:** a `MinimumEnergyPath`. The error of the images is of fourth order in their distance; that of the saddle
