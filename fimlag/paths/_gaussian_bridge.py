@@ -10,6 +10,7 @@ from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unle
 from fimlag._types import RealScalarLike
 from fimlag.paths._implicit_solution import matrix_root
 from fimlag.paths._linear_diffusion import linear_transition
+from fimlag.paths._precision import common_precision
 
 
 class LinearReference(eqx.Module):
@@ -121,9 +122,9 @@ class GaussianBridge(AbstractSolution):
 
 
 def gaussian_schroedinger_bridge(
-    mean0: Float[ArrayLike, " d"],
+    mean0: ArrayLike,
     covariance0: ArrayLike,
-    mean1: Float[ArrayLike, " d"],
+    mean1: ArrayLike,
     covariance1: ArrayLike,
     noise: RealScalarLike,
     *,
@@ -168,8 +169,10 @@ def gaussian_schroedinger_bridge(
 
     ```
     """
-    mean0, mean1 = jnp.asarray(mean0), jnp.asarray(mean1)
-    d, dtype = mean0.shape[0], jnp.result_type(mean0, mean1, jnp.asarray(covariance0), jnp.asarray(covariance1))
+    dtype = common_precision(mean0, covariance0, mean1, covariance1)
+    if jnp.ndim(mean0) != 1:
+        raise ValueError(f"mean0 must be a vector, but has shape {jnp.shape(mean0)}.")
+    d = jnp.shape(mean0)[0]
 
     def shaped(array, name, shape, default):
         array = default if array is None else jnp.asarray(array, dtype)

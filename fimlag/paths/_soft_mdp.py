@@ -7,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, Int, Key
 
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
+from fimlag.paths._precision import common_precision
 from fimlag.paths._soft_bellman import (
     AbstractBellman,
     backward_induction,
@@ -182,8 +183,8 @@ def soft_mdp(
 
     ```
     """
-    cost, transitions = _as_real(cost), _as_real(transitions)
-    dtype = jnp.result_type(cost, transitions)
+    dtype = common_precision(cost, transitions)
+    cost, transitions = jnp.asarray(cost, dtype), jnp.asarray(transitions, dtype)
     if cost.ndim != 2 or transitions.shape != (*cost.shape, cost.shape[0]):
         raise ValueError(
             "cost must have shape (n, a) and transitions (n, a, n), but they have shapes "
@@ -194,8 +195,8 @@ def soft_mdp(
         raise ValueError(f"base_policy must have the shape of cost, {cost.shape}, but has {base.shape}.")
     allowed = ~jnp.isposinf(cost)
     problem = _Decisions(
-        jnp.where(allowed, cost, 0.0).astype(dtype),
-        transitions.astype(dtype),
+        jnp.where(allowed, cost, 0.0),
+        transitions,
         jnp.where(allowed, base, 0.0),
         jnp.asarray(temperature, dtype),
         jnp.asarray(discount, dtype),
@@ -241,22 +242,15 @@ def linearly_solvable_mdp(
 
     ```
     """
-    cost, passive = _as_real(cost), _as_real(passive)
-    dtype = jnp.result_type(cost, passive)
+    dtype = common_precision(cost, passive)
+    cost, passive = jnp.asarray(cost, dtype), jnp.asarray(passive, dtype)
     if cost.ndim != 1 or passive.shape != 2 * cost.shape:
         raise ValueError(
             f"cost must have shape (n,) and passive (n, n), but they have shapes {cost.shape} and {passive.shape}."
         )
-    problem = _Transitions(
-        cost.astype(dtype), passive.astype(dtype), jnp.asarray(temperature, dtype), jnp.asarray(discount, dtype)
-    )
+    problem = _Transitions(cost, passive, jnp.asarray(temperature, dtype), jnp.asarray(discount, dtype))
     end = _terminal(terminal, horizon, cost.shape[0], dtype)
     return raise_unless_successful(_solve(problem, jnp.array(True), end, horizon, max_iterations), throw)
-
-
-def _as_real(array) -> Float[Array, "..."]:
-    array = jnp.asarray(array)
-    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
 def _terminal(terminal, horizon, n: int, dtype):

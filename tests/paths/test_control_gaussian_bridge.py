@@ -202,6 +202,12 @@ def test_single_precision_stays_single_and_batches():
     np.testing.assert_allclose(batch.action[1], solve(1.0).action, rtol=1e-5)
 
 
+def test_integers_are_numbers():
+    one = np.ones((1, 1), int)
+    bridge = fl.gaussian_schroedinger_bridge(one[0], one, 2 * one[0], 4 * one, 3)
+    np.testing.assert_allclose([bridge.cross_covariance[0, 0], bridge.covariance(0.5)[0, 0]], [1.0, 2.5], rtol=1e-14)
+
+
 def test_bridge_lowers_without_the_device():
     traced = jax.jit(lambda noise: solve(noise).covariance(0.5)).trace(0.5)
     assert "stablehlo" in traced.lower(lowering_platforms=("cuda", "tpu")).as_text()

@@ -221,6 +221,15 @@ def test_single_precision_stays_single():
     np.testing.assert_allclose(solution.values, stationary(False).values[0], rtol=1e-4)
 
 
+def test_integers_are_numbers():
+    one = np.ones((1, 1), int)
+    solution = fl.soft_lqr(one, one, one, one, 0.1)
+    np.testing.assert_allclose(solution.values[0, 0], (1 + np.sqrt(5)) / 2, rtol=1e-14)
+    np.testing.assert_allclose(solution.covariance[0, 0], 0.05 / (1 + solution.values[0, 0]), rtol=1e-14)
+    with pytest.raises(TypeError, match="real"):
+        fl.soft_lqr(1j * one, one, one, one, 0.1)
+
+
 def test_stationary_solution_lowers_without_the_device():
     traced = jax.jit(lambda *system: fl.soft_lqr(*system, 0.3, throw=False).values).trace(*random_system(0))
     assert "stablehlo" in traced.lower(lowering_platforms=("cuda", "tpu")).as_text()

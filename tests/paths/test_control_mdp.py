@@ -256,6 +256,11 @@ def test_single_precision_stays_single():
     np.testing.assert_allclose(single.value, solver()(COST, np.array([0.3]), np.array([0.9])).value[0], rtol=1e-5)
 
 
+def test_integers_are_numbers():
+    solution = fl.soft_mdp(np.array([[0, 1]]), np.array([[[0], [0]]]), 0.5)  # one step, then the end
+    np.testing.assert_allclose(solution.value, -0.5 * np.log(1 + np.exp(-2.0)), rtol=1e-14)
+
+
 def test_solve_lowers_without_the_device():
     traced = jax.jit(lambda cost: fl.soft_mdp(cost, TRANSITIONS, 0.3, discount=0.9, throw=False).value).trace(COST)
     assert "stablehlo" in traced.lower(lowering_platforms=("cuda", "tpu")).as_text()
