@@ -47,7 +47,7 @@ def divergence_action(
 
     **Raises:** `ValueError` for fewer than two points, or leaves that hold different numbers of them.
 
-    **Reference:** Leok & Zhang (2017), section 3; Amari & Nagaoka (2000), eq. 3.11; Nulton, Salamon, Andresen & Anmin
+    **Reference:** Leok & Zhang (2017); Amari & Nagaoka (2000), section 3.2; Nulton, Salamon, Andresen & Anmin
     (1985) for sudden steps.
 
     ```python
@@ -109,7 +109,7 @@ def belongs_to_another_metric(
     The pair is parted a little, by $r = \epsilon^{1/4}$ in the metric: on the diagonal itself the square of a distance
     computed as such has no derivatives.
 
-    **Reference:** Eguchi (1983), eq. 2.2.
+    **Reference:** Eguchi (1983).
     """
     claimed = as_metric(metric)
     unit = jnp.ones((), points.dtype)

@@ -102,7 +102,7 @@ def least_divergence_path(
     `empty_interval`, `nonfinite`, `another_metric`, `indefinite_mass` (the divergence does not tell all points apart,
     or the steps are too long for it), `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`.
 
-    **Reference:** Leok & Zhang (2017), section 3; Marsden & West (2001), section 1.3.
+    **Reference:** Leok & Zhang (2017); Marsden & West (2001), section 1.3.
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl

@@ -72,7 +72,7 @@ def protocol_cost(
 
     **Raises:** as for `action`.
 
-    **Reference:** Sivak & Crooks (2012), eqs. 9-11; Crooks (2007), eqs. 2-4.
+    **Reference:** Sivak & Crooks (2012) for friction, Crooks (2007) for the Fisher metric.
 
     ```python
     >>> import fimlag as fl
@@ -114,7 +114,7 @@ def thermodynamic_length(
 
     **Raises:** as for `action`.
 
-    **Reference:** Crooks (2007), eq. 2; Sivak & Crooks (2012), eq. 10.
+    **Reference:** Crooks (2007); Sivak & Crooks (2012).
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl
@@ -146,7 +146,7 @@ def thermodynamic_divergence(
 
     **Raises:** as for `action`.
 
-    **Reference:** Crooks (2007), eqs. 3 and 4.
+    **Reference:** Crooks (2007).
 
     ```python
     >>> import fimlag as fl
@@ -202,7 +202,7 @@ def optimal_protocol(
 
     **Raises:** as `least_action_path`.
 
-    **Reference:** Sivak & Crooks (2012), eq. 11 and after; Salamon & Berry (1983).
+    **Reference:** Sivak & Crooks (2012); Salamon & Berry (1983).
 
     ```python
     >>> import jax.numpy as jnp, fimlag as fl

@@ -104,7 +104,7 @@ class OverdampedTrap(eqx.Module):
         times the Fisher metric, diag(k / kT, 1 / (2 k^2)), only with the relaxation times of either: $\gamma / k$ of
         the mean, half of that of the variance.
 
-        **Reference:** Sivak & Crooks (2012), eq. 8 and its example of a trap.
+        **Reference:** Sivak & Crooks (2012), and there the example of a trap.
         """
 
         def matrix(setting):
@@ -123,7 +123,7 @@ class OverdampedTrap(eqx.Module):
 
         What it truly costs differs by $O(\tau^{-2})$.
 
-        **Reference:** Sivak & Crooks (2012), eq. 11.
+        **Reference:** Sivak & Crooks (2012).
         """
         return self._equilibria(start, end, duration, quasistatic=True)
 
@@ -151,7 +151,7 @@ class OverdampedTrap(eqx.Module):
         y = \frac{k_1 \sigma_\tau^2}{kT}, \qquad \frac{\sigma_\tau}{\sigma_0}
         = 1 + \frac{(k_0 - k_1)\, \tau}{\gamma + k_1 \tau + \sqrt{\gamma^2 + 2 \gamma k_0 \tau + k_0 k_1 \tau^2}}$$
 
-        **Reference:** Schmiedl & Seifert (2007), eqs. 9 and 10 (the moving trap), 17-19 (its stiffness).
+        **Reference:** Schmiedl & Seifert (2007), case studies I (the moving trap) and II (its stiffness).
         """
         start, end, tau, drag, heat = self._typed(start, end, duration)
         (c0, k0), (c1, k1) = start, end
