@@ -204,7 +204,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="shape \\(2,\\)"):
         TRAP.transport(jnp.ones(3), jnp.ones(3), 1.0)
     assert np.isnan(TRAP.transport(START, -END, 1.0).excess_work)
-    backward = fl.optimal_protocol(TRAP.friction, START, END, -1.0, throw=False)
+    backward = fl.optimal_protocol(TRAP.friction, START, END, -1.0, elements=4, throw=False)
     assert bool(backward.result == fl.RESULTS.empty_interval)
 
 
