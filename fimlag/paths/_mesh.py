@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from fimlag._types import RealScalarLike
@@ -23,6 +24,15 @@ def equal_knots(t0: RealScalarLike, t1: RealScalarLike, elements: int, dtype=Non
     t0, t1 = (jnp.asarray(t, dtype) for t in (t0, t1))
     inner = t0 + (t1 - t0) * jnp.asarray(np.arange(elements) / elements, dtype)
     return jnp.append(inner, t1)
+
+
+def given_knots(knots: Float[Array, " edges"], dtype) -> Float[Array, " edges"]:
+    """Knots that a caller chose, in a precision; a `ValueError` where they can be looked at and are out of order."""
+    if not isinstance(knots, Tracer):
+        steps = np.diff(np.asarray(knots))
+        if not (np.all(steps > 0) or np.all(steps < 0)):
+            raise ValueError(f"knots must rise, or fall, from each to the next, but are {np.asarray(knots).tolist()}.")
+    return jnp.asarray(knots, dtype)
 
 
 def nodal_fractions(elements: int, degree: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from fimlag._flat import Structure, flatten
 from fimlag._types import LagrangianFn, MetricFn, RealScalarLike
 from fimlag.mechanics import energy, momentum
 from fimlag.mechanics._discrete import element_basis
-from fimlag.paths._mesh import equal_knots, nodal_times, place_among
+from fimlag.paths._mesh import equal_knots, given_knots, nodal_times, place_among
 from fimlag.paths._path_operations import joined, length, resampled, run_backward, with_constant_speed
 
 
@@ -66,9 +66,11 @@ class Path(eqx.Module):
 
         **Returns:** a `Path`; its interpolation error is of order p + 1 in the lengths of the elements for a smooth
         function.
+
+        **Raises:** `ValueError` for no element, or knots out of order.
         """
         start, structure = flatten(function(t0 if knots is None else knots[0]), "the path's point")
-        knots = equal_knots(t0, t1, elements, start.dtype) if knots is None else jnp.asarray(knots, start.dtype)
+        knots = equal_knots(t0, t1, elements, start.dtype) if knots is None else given_knots(knots, start.dtype)
         points = jax.vmap(lambda t: structure.flatten(function(t), "the path's point"))(nodal_times(knots, degree))
         return cls(knots, start, points - start[None], degree, structure)
 
@@ -86,14 +88,14 @@ class Path(eqx.Module):
         **Arguments:** `nodes`: points stacked on axis 0, at least two; `t0`, `t1`: the interval; `knots`: the times of
         the points, in place of `t0` and `t1`.
 
-        **Raises:** `ValueError` for fewer than two points, or another number of times.
+        **Raises:** `ValueError` for fewer than two points, another number of times, or times out of order.
         """
         nodes = jnp.asarray(nodes, jnp.result_type(float) if np.issubdtype(nodes.dtype, np.integer) else nodes.dtype)
         if nodes.ndim == 0 or nodes.shape[0] < 2:
             raise ValueError(f"A path needs at least two points on axis 0, but its nodes have shape {nodes.shape}.")
         start, structure = flatten(nodes[0])
         equal = equal_knots(t0, t1, nodes.shape[0] - 1, start.dtype)
-        knots = equal if knots is None else jnp.asarray(knots, start.dtype)
+        knots = equal if knots is None else given_knots(knots, start.dtype)
         flat = jax.vmap(structure.flatten)(nodes)
         return cls(knots, start, flat - start[None], 1, structure)
 
@@ -184,13 +186,13 @@ class Path(eqx.Module):
 
         **Returns:** a `Path`, of NaN where knots lie outside [t0, t1].
 
-        **Raises:** `ValueError` for both a number and knots.
+        **Raises:** `ValueError` for both a number and knots, and for knots out of order.
         """
         if elements is not None and knots is not None:
             raise ValueError("resample takes either a number of elements or their knots, but both came.")
         if elements is not None:
             knots = equal_knots(self.t0, self.t1, elements)
-        knots = self.knots if knots is None else jnp.asarray(knots, self.start.dtype)
+        knots = self.knots if knots is None else given_knots(knots, self.start.dtype)
         return resampled(self, knots, self.degree if degree is None else degree)
 
     def reversed(self) -> "Path":

@@ -86,6 +86,8 @@ def test_a_path_is_differentiable_in_time_knots_and_nodes():
 def test_knots_that_do_not_fit_the_nodes_are_refused():
     with pytest.raises(ValueError, match="3 nodes"):
         fl.Path.from_nodes(jnp.eye(2), knots=jnp.array([0.0, 1.0, 2.0]))
+    with pytest.raises(ValueError, match="must rise, or fall"):
+        fl.Path.from_function(curve, knots=jnp.array([0.0, 2.0, 1.0]))
     with pytest.raises(ValueError, match="at least 1"):
         fl.Path.from_function(curve, elements=0)
 
