@@ -72,12 +72,15 @@ class DiscreteAction(eqx.Module):
 
     def take(self, index: Int[Array, " k"]) -> "DiscreteAction":
         """The problems in some of the lanes."""
-        arrays, rest = eqx.partition(self, eqx.is_array)
-        leaves, treedef = jax.tree_util.tree_flatten(arrays.functionals)
+        arrays, rest = eqx.partition(self.functionals, eqx.is_array)
+        leaves, treedef = jax.tree_util.tree_flatten(arrays)
         taken = [leaf if kept else leaf[index] for leaf, kept in zip(leaves, self._common(leaves), strict=True)]
-        functionals = jax.tree_util.tree_unflatten(treedef, taken)
-        others = jax.tree_util.tree_map(lambda x: x[..., index], replace(arrays, functionals=None))
-        return eqx.combine(replace(others, functionals=functionals), rest)
+        functionals = eqx.combine(jax.tree_util.tree_unflatten(treedef, taken), rest)
+        given = self.origin, self.stations, self.targets, self.barrier
+        origin, stations, targets, barrier = jax.tree_util.tree_map(lambda x: x[..., index], given)
+        return replace(
+            self, functionals=functionals, origin=origin, stations=stations, targets=targets, barrier=barrier
+        )
 
     def one_lane(self) -> Functionals:
         """The functionals of the first lane."""

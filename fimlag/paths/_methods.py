@@ -85,8 +85,10 @@ class Descent(AbstractPathMethod):
         def unfinished(carry):
             return (carry[2] > bound) & (carry[3] < self.max_iterations)
 
-        start = y.nodes, optimiser.init(y.nodes), jnp.asarray(jnp.inf, y.nodes.dtype), jnp.zeros((), int)
-        nodes, _, slope, number = lax.while_loop(unfinished, step, start)
+        # optax mixes integer types, which a user may have forbidden.
+        with jax.numpy_dtype_promotion("standard"):
+            start = y.nodes, optimiser.init(y.nodes), jnp.asarray(jnp.inf, y.nodes.dtype), jnp.zeros((), int)
+            nodes, _, slope, number = lax.while_loop(unfinished, step, start)
         return _ended(problem, Unknowns(jnp.asarray(nodes), y.border), number, slope <= bound)
 
 

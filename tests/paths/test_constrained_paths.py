@@ -19,7 +19,8 @@ def test_first_mode_of_a_string_is_a_minimum():
     solution = string(guess=lambda t: 6 * t * (1 - t))
     assert float(solution.action) == pytest.approx(np.pi**2, rel=1e-13)
     assert float(solution.multipliers[0]) == pytest.approx(-(np.pi**2), rel=1e-11)
-    assert int(solution.morse_index) == 0 and bool(solution.succeeded)
+    assert int(solution.morse_index) == 0
+    assert bool(solution.succeeded)
 
 
 @pytest.mark.parametrize("mode", [2, 3])

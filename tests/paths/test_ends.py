@@ -49,7 +49,7 @@ def test_farthest_point_of_a_circle_is_a_saddle():
 
 
 def test_energy_vanishes_at_the_end_of_a_free_duration():
-    """L = (v^2 - q^2) / 2 + E from 0 to q1 takes the motion of energy E: q = sqrt(2 E) sin t, S = E (T + sin 2T / 2)."""
+    """L = (v^2 - q^2) / 2 + E from 0 takes the motion of energy E: q = sqrt(2 E) sin t, S = E (T + sin 2T / 2)."""
     energy, q1 = 1.3, jnp.array([1.1])
     solution = fl.least_action_path(
         lambda t, q, v: (v[0] ** 2 - q[0] ** 2) / 2 + energy, jnp.zeros(1), q1, 0.0, None, elements=4
