@@ -219,8 +219,8 @@ class RESULTS(eqx.Enumeration):
         "`steps`, or the elements or degree of the path."
     )
     index_disagrees = (
-        "The number of conjugate times is not the Morse index of the path: a time lies at the path's end, or `steps` or "
-        "the elements of the path are too few to tell. Raise them, or move the end."
+        "The number of conjugate times is not the Morse index of the path: a time lies at the path's end, or `steps` "
+        "or the elements of the path are too few to tell. Raise them, or move the end."
     )
     no_saddle = (
         "The highest point found between the two minima is no saddle with one negative direction: the ends slid into "
@@ -228,8 +228,8 @@ class RESULTS(eqx.Enumeration):
         "guess, or more images."
     )
     rest_on_the_way = (
-        "The drift vanishes between the ends of the path, where the geometric action is not smooth and the path may have "
-        "a corner. Go to that point of rest, and on from there: the actions add, and along the drift nothing is paid."
+        "The drift vanishes between the ends of the path, where the geometric action is not smooth and the path may "
+        "have a corner. Go to that point of rest, and on from there: the actions add, and along the drift nothing is paid."
     )
 
 

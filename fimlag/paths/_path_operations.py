@@ -137,8 +137,8 @@ def _missing(speed, a, b, target, points, c):
 @eqx.filter_custom_jvp
 def _found(problem, points):
     """The fraction of the element at which nothing is missing, as a number without derivatives."""
-    *problem, share = problem
-    return _increasing_root(lambda c: _missing(*problem, points, c), share)
+    speed, a, b, target, share = problem
+    return _increasing_root(lambda c: _missing(speed, a, b, target, points, c), share)
 
 
 @_found.def_jvp
