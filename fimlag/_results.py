@@ -229,7 +229,8 @@ class RESULTS(eqx.Enumeration):
     )
     rest_on_the_way = (
         "The drift vanishes between the ends of the path, where the geometric action is not smooth and the path may "
-        "have a corner. Go to that point of rest, and on from there: the actions add, and along the drift nothing is paid."
+        "have a corner. Go to that point of rest, and on from there: the actions add, and along the drift nothing is "
+        "paid."
     )
 
 
