@@ -219,7 +219,9 @@ def _ended(problem: DiscreteAction, y: Unknowns, iterations: Int[Array, ""], con
     undamped = jnp.zeros_like(y.nodes[0, 0])
     failed = ~jnp.isfinite(problem.values(y))
     done = jnp.ones_like(failed)
-    return NewtonState(y, expansion, undamped, index, iterations[None], converged[None], failed, done)
+    return NewtonState(
+        y, expansion, undamped, jnp.zeros_like(index), index, iterations[None], converged[None], failed, done
+    )
 
 
 def _taken(y: Unknowns, index) -> Unknowns:

@@ -16,6 +16,8 @@ _LENGTHS = (1.0, 2.0, 0.5, 0.25, 0.0625)
 """Shares of a step, tried in this order: an undamped one that suffices is not bettered."""
 _SIGN_ITERATIONS = 6
 """Newton-Schulz steps: eigenvalues above 3 % of the largest then count to more than half of their size."""
+_SLIGHT = 1e-9
+"""The least damping."""
 _ROUND_OFF = 64
 """Changes of the action below this many units of round-off are noise."""
 
@@ -24,12 +26,14 @@ class NewtonState(eqx.Module):
     """One iterate of every lane: the unknowns, the damping, and how the iteration stands.
 
     `expansion` is that of the last iterate where `finished`: an iteration that has `converged`, or may go no further,
-    expands once more and stops. `morse_index` is that of the last undamped matrix.
+    expands once more and stops. `refusals` counts undamped steps of a convex model that raised the action;
+    `morse_index` is that of the last undamped matrix.
     """
 
     y: Unknowns
     expansion: Expansion
     damping: Float[Array, " lanes"]
+    refusals: Int[Array, " lanes"]
     morse_index: Int[Array, " lanes"]
     iterations: Int[Array, " lanes"]
     converged: Bool[Array, " lanes"]
@@ -42,6 +46,7 @@ class Advance(eqx.Module):
 
     y: Unknowns
     damping: Float[Array, " lanes"]
+    refusals: Int[Array, " lanes"]
     morse_index: Int[Array, " lanes"]
     converged: Bool[Array, " lanes"]
     failed: Bool[Array, " lanes"]
@@ -53,7 +58,8 @@ def minimise(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> Newto
     The model's matrix is `(1 - th) H + th C + lam K`, where C makes the second derivatives of L in (q, v) positive
     semidefinite at each Gauss point (`convexified`), K is the stiffness L_vv, and a single number mu gives
     `th = min(mu, 1)`, `lam = max(mu - 1, 0)`. A step is taken only under a model that is positive definite along
-    the constraints, and a decrease of the merit; convergence is declared on the decrement of the undamped step alone.
+    the constraints, and a decrease of the merit; convergence is declared on the decrement of the undamped step alone:
+    at round-off, or where such steps were refused at eps^0.6 of the action, which its error estimate then tells.
     """
 
     def advance(state: NewtonState, expansion: Expansion) -> Advance:
@@ -83,16 +89,17 @@ def minimise(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> Newto
         curvature = lax.cond(jnp.any(state.damping > 0), lambda: merit.curvature(model.columns), lambda: -merit.descent)
         predicted = merit.slope * length + 0.5 * length**2 * curvature
         agreement = (lowest - merit.start - noise) / (predicted - noise)
-        damping = jnp.where(
-            accepted,
-            _relaxed(state.damping, length, agreement),
-            jnp.maximum(3 * state.damping, 0.125),
-        )
+        refused = convex & (state.damping == 0) & ~(accepted & (length >= 0.5))
+        refusals = state.refusals + refused.astype(int)
+        # Along a valley so flat that its bends stop the steps, the action is known long before the path is.
+        flat = (refusals > 0) & (state.damping == 0) & convex & merit.stationary(noise / _ROUND_OFF * _flatness(noise))
+        damping = _next_damping(state.damping, refusals, length, agreement, accepted, convex)
         return Advance(
             y=moved(state.y, step, jnp.where(accepted, length, 0.0)),
             damping=damping,
+            refusals=refusals,
             morse_index=jnp.where(state.damping == 0, negative, state.morse_index),
-            converged=converged,
+            converged=converged | flat,
             failed=~(jnp.isfinite(merit.start) & _finite(gradient)) | (damping > 1e12),
         )
 
@@ -112,6 +119,7 @@ def make_stationary(problem: DiscreteAction, y: Unknowns, max_iterations: int) -
         return Advance(
             y=moved(state.y, step, jnp.ones_like(noise)),
             damping=state.damping,
+            refusals=state.refusals,
             morse_index=matrix.negative_directions(),
             converged=merit.stationary(noise) & (0.5 * kinetic <= noise),
             failed=~_finite(step),
@@ -157,17 +165,18 @@ def _iterate(problem, advance, y, max_iterations) -> NewtonState:
     """Iterate `advance(state, expansion)` until every lane is finished."""
     empty = lanes.zeros_of(jax.eval_shape(problem.expand, y))
     undamped, counted, no = (jnp.zeros(y.nodes.shape[2:], kind) for kind in (y.nodes.dtype, int, bool))
-    start = NewtonState(y, empty, undamped, counted - 1, counted, no, no, no)
+    start = NewtonState(y, empty, undamped, counted, counted - 1, counted, no, no, no)
 
     def step(state):
         expansion = problem.expand(state.y)
         done = state.finished | state.converged | state.failed | (state.iterations >= max_iterations)
-        before = Advance(state.y, state.damping, state.morse_index, state.converged, state.failed)
+        before = Advance(state.y, state.damping, state.refusals, state.morse_index, state.converged, state.failed)
         after = lanes.where(~done, lax.cond(jnp.all(done), lambda: before, lambda: advance(state, expansion)), before)
         return NewtonState(
             y=after.y,
             expansion=lanes.where(~state.finished, expansion, state.expansion),
             damping=after.damping,
+            refusals=after.refusals,
             morse_index=after.morse_index,
             iterations=jnp.where(done, state.iterations, state.iterations + 1),
             converged=after.converged,
@@ -188,18 +197,36 @@ def _finite(y):
     return jnp.all(jnp.stack(entries), axis=0)
 
 
+def _flatness(noise):
+    """The decrement that ends the descent of a flat valley, in units of round-off."""
+    return jnp.finfo(noise.dtype).eps ** -0.4
+
+
 def _round_off(problem, y, expansion):
     """What the rounding of the Lagrangian may change the action by."""
     scale = problem.integral(y, jnp.abs(expansion.values))
     return _ROUND_OFF * jnp.finfo(scale.dtype).eps * scale
 
 
-def _relaxed(damping, length, agreement):
-    """The damping after a step: less where the model was good at full length, more where it was poor."""
-    good = (length >= 1) & (agreement > 0.5)
-    poor = (length < 0.5) | (agreement < 0.1)
-    lower = jnp.where(damping <= 0.1, 0.0, damping / 3)
-    return jnp.where(good, lower, jnp.where(poor, jnp.maximum(2 * damping, 0.0625), damping))
+def _next_damping(damping, refusals, length, agreement, accepted, convex):
+    """The damping after a step: less where the model was good at full length, more where it was poor or no good.
+
+    Where undamped steps of a convex model were refused, a direction of hardly any curvature is left, as that of a
+    shift in time of a long path: then what damps it no more than needed is sought by powers of ten.
+    """
+    good = accepted & (length >= 1) & (agreement > 0.5)
+    poor = ~accepted | (length < 0.5) | (agreement < 0.1)
+    slack = refusals > 0
+    lower = jnp.where(
+        slack, jnp.where(damping <= _SLIGHT, 0.0, damping / 10), jnp.where(damping <= 0.1, 0.0, damping / 3)
+    )
+    least = jnp.where(slack, _SLIGHT, jnp.where(accepted, 0.0625, 0.125))
+    higher = jnp.where(
+        convex, jnp.maximum(jnp.where(accepted, 2.0, 3.0) * damping, least), jnp.maximum(3 * damping, 0.125)
+    )
+    begun = jnp.maximum(0.125 * 0.1 ** refusals.astype(damping.dtype), _SLIGHT)
+    higher = jnp.where(convex & slack & (damping == 0), begun, higher)
+    return jnp.where(good, lower, jnp.where(poor, higher, damping))
 
 
 def _damped(hessians, damping):
