@@ -232,6 +232,10 @@ class RESULTS(eqx.Enumeration):
         "have a corner. Go to that point of rest, and on from there: the actions add, and along the drift nothing is "
         "paid."
     )
+    infeasible = (
+        "No path was found that keeps the inequalities: an end violates them, they exclude each other, or the first "
+        "path lies on the wrong side. Correct the ends, or give a `guess` that keeps them."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -9,21 +9,19 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from fimlag._charts import AbstractChart
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.mechanics import Herglotz
 from fimlag.mechanics._forces import AbstractDynamics, Forced, marks
-from fimlag.mechanics._lagrangian import FlatLagrangian, InChart
 from fimlag.paths._bordered import SecondVariation
 from fimlag.paths._discrete_action import DiscreteAction, Unknowns
 from fimlag.paths._ensemble import over_members
-from fimlag.paths._functionals import Barrier, Functionals
 from fimlag.paths._methods import AbstractPathMethod
 from fimlag.paths._path import Path
+from fimlag.paths._problem import Problem, discretised
 from fimlag.paths._refinement import FAILURES, Meshes, solve_on_meshes
-from fimlag.paths._route import OnSurface, Periodic, Route, Surface, as_guess, chart_of, route_of
+from fimlag.paths._route import OnSurface, Periodic, chart_of, route_of
 
 
 class LeastActionSolution(AbstractSolution):
@@ -59,18 +57,6 @@ class LeastActionSolution(AbstractSolution):
     multipliers: Float[Array, " constraints"]
     iterations: Int[Array, ""]
     result: RESULTS
-
-
-class Problem(eqx.Module):
-    """A boundary-value problem as it was given, its functions on the caller's structures."""
-
-    lagrangian: LagrangianFn
-    route: Route
-    integrals: tuple[Callable, ...] = ()
-    targets: tuple[Float[Array, ""], ...] = ()
-    inequalities: tuple[Callable, ...] = ()
-    multipliers: Float[Array, " integrals"] | None = None
-    guess: object = None
 
 
 def least_action_path(
@@ -136,8 +122,8 @@ def least_action_path(
     no such action stationary; `ValueError` for ends of different structure, a Lagrangian that is not scalar, a
     discretisation without a node between the ends, inequalities together with `stationary`, or ends none of which
     is a point without a guess; with `throw`, an error for any `result` but `successful`: `empty_interval`,
-    `nonfinite`, `indefinite_mass`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As under `jax.jit`,
-    what a plain function reads from outside at its first call is kept for later calls.
+    `nonfinite`, `indefinite_mass`, `infeasible`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As
+    under `jax.jit`, what a plain function reads from outside at its first call is kept for later calls.
 
     **Reference:** Marsden & West (2001), sec. 1.3; for the index, Milnor (1963), sec. 15; for ends and integral
     constraints, Gelfand & Fomin (1963), sec. 12-14.
@@ -191,20 +177,22 @@ def solve(problem: Problem, meshes: Meshes) -> LeastActionSolution:
     """The path on the first of the meshes that resolves it."""
     if any(isinstance(x, Tracer) for x in jax.tree_util.tree_leaves(problem)):
         return _solve(problem, meshes)
-    # Where the outcome can be looked at, finer meshes need not even be compiled.
-    for elements in meshes.elements[:-1]:
+    spent = 0
+    for elements in meshes.elements:
+        # Where the outcome can be looked at, finer meshes need not even be compiled.
         solution = _solve(problem, meshes.alone(elements))
+        spent = spent + solution.iterations
         if solution.succeeded:
-            return solution
+            break
         if solution.result == RESULTS.unresolved:
             problem = replace(problem, guess=solution.path)
-    return _solve(problem, meshes.alone(meshes.finest))
+    return eqx.tree_at(lambda s: s.iterations, solution, spent)
 
 
 @eqx.filter_jit
 def _solve(problem: Problem, meshes: Meshes) -> LeastActionSolution:
     chart, route = chart_of(problem.lagrangian), problem.route
-    action, guessed = _discretised(problem, chart, meshes)
+    action, guessed = discretised(problem, chart, meshes.mesh(meshes.finest, route.segments))
     fixed, first = frozen(action), frozen(guessed)
     found = over_members(lambda action, y: solve_on_meshes(action, y, meshes), fixed, first)
     action = replace(action, barrier=found.barrier)
@@ -232,77 +220,6 @@ _REPORTED = (
     "quadrature_gap",
     "iterations",
 )
-
-
-def _discretised(problem: Problem, chart: AbstractChart, meshes: Meshes) -> tuple[DiscreteAction, Unknowns]:
-    """The discrete action, of one lane, and its unknowns along the guess."""
-    route = problem.route
-    origin, stations = route.stations(chart, problem.guess)
-    functionals = _functionals(problem, chart, stations.times[0, 0], origin)
-    targets = jnp.stack([*problem.targets, *()])[:, None] if problem.targets else stations.times[:0]
-    barrier = Barrier(jnp.ones_like(targets, shape=(1,)), jnp.ones_like(origin, shape=(len(problem.inequalities), 1)))
-    action = DiscreteAction(
-        functionals=functionals,
-        origin=origin[:, None],
-        stations=stations,
-        targets=targets,
-        barrier=barrier if problem.inequalities else None,
-        mesh=meshes.mesh(meshes.finest, route.segments),
-    )
-    on_surfaces = sum(jax.eval_shape(surface, origin).size for surface in functionals.surfaces)
-    multipliers = jnp.zeros((len(targets) + on_surfaces, 1), origin.dtype)
-    border = jnp.concatenate([stations.unknowns, multipliers])
-    guessed = _along_guess(action, border, problem, chart)
-    best = _best_multipliers(replace(action, barrier=None), guessed)
-    if problem.multipliers is not None:
-        best = best.at[: len(targets)].set(problem.multipliers[:, None])
-    return action, replace(guessed, border=border.at[stations.count :].set(best))
-
-
-def _functionals(problem: Problem, chart: AbstractChart, time, origin) -> Functionals:
-    """The functions of a problem on flat vectors, everything that they close over made visible."""
-    structure = problem.route.structure
-
-    def converted(function):
-        flat = InChart(FlatLagrangian(function, structure), chart)
-        return eqx.filter_closure_convert(flat, time, origin, origin)
-
-    surfaces = {i: surface for i, surface in enumerate(problem.route.surfaces) if surface is not None}
-    return Functionals(
-        lagrangian=converted(problem.lagrangian),
-        integrals=tuple(converted(density) for density in problem.integrals),
-        inequalities=tuple(converted(function) for function in problem.inequalities),
-        surfaces=tuple(
-            eqx.filter_closure_convert(Surface(surface, structure, chart), origin) for surface in surfaces.values()
-        ),
-        at_stations=tuple(surfaces),
-    )
-
-
-def _along_guess(action: DiscreteAction, border, problem: Problem, chart: AbstractChart) -> Unknowns:
-    """The unknowns of the guess: its nodes' displacements from straight lines."""
-    if problem.guess is None:
-        return Unknowns(jnp.zeros((action.mesh.unknowns, action.d, 1), action.origin.dtype), border)
-    structure, stations = problem.route.structure, action.stations
-    guess = as_guess(problem.guess, stations.times[0, 0], stations.times[-1, 0])
-    times = stations.node_times(action.mesh)[:, 0]
-    points = jax.vmap(lambda t: structure.flatten(guess(t), "the guess"))(times).astype(action.origin.dtype)
-    base = chart.point(action.origin[:, 0])
-    return action.unknowns(jax.vmap(chart.displacement, (None, 0))(base, points)[..., None], border)
-
-
-def _best_multipliers(action: DiscreteAction, y: Unknowns) -> Float[Array, "constraints lanes"]:
-    """The multipliers under which the gradient in everything else is least."""
-    first = action.stations.count
-    none = y.border[first:, 0]
-    if not none.size:
-        return y.border[first:]
-
-    def slope(multipliers):
-        gradient = action.gradient(replace(y, border=y.border.at[first:, 0].set(multipliers)))
-        return jnp.concatenate([gradient.nodes.ravel(), gradient.border[:first, 0]])
-
-    return -(jnp.linalg.pinv(jax.jacfwd(slope)(none)) @ slope(none))[:, None]
 
 
 def _second_variation(action: DiscreteAction, y: Unknowns) -> Callable:

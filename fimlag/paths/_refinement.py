@@ -23,6 +23,7 @@ FAILURES = (
     RESULTS.empty_interval,
     RESULTS.nonfinite,
     RESULTS.indefinite_mass,
+    RESULTS.infeasible,
     RESULTS.not_a_minimum,
     RESULTS.stalled,
     RESULTS.max_steps_reached,
@@ -173,6 +174,7 @@ def certified(problem: DiscreteAction, state: NewtonState, y: Unknowns, meshes: 
         ~problem.stations_of(state.y).in_order(),
         ~finite,
         seeks_minimum & ~jnp.all(pivots > 0, axis=(0, 1, 2)),
+        _violated(problem, state.y),
         seeks_minimum & (morse_index != 0),
         state.failed,
         ~state.converged,
@@ -191,6 +193,15 @@ def certified(problem: DiscreteAction, state: NewtonState, y: Unknowns, meshes: 
         iterations=state.iterations,
         failures=jnp.stack(failures),
     )
+
+
+def _violated(problem: DiscreteAction, y: Unknowns) -> Bool[Array, " lanes"]:
+    """Whether an inequality is violated at a Gauss point, by more than what a barrier gives way."""
+    if problem.barrier is None:
+        return jnp.zeros(y.nodes.shape[2:], bool)
+    margins = problem.margins(y)
+    slack = jnp.finfo(margins.dtype).eps ** 0.5 * jnp.max(jnp.abs(margins), axis=(1, 2), keepdims=True)
+    return jnp.any(margins < -slack, axis=(0, 1, 2))
 
 
 def _cost_of_barriers(problem: DiscreteAction, y: Unknowns) -> Float[Array, " lanes"]:

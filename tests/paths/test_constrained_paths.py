@@ -150,3 +150,11 @@ def test_speed_limit_binds():
 def test_inequalities_of_a_saddle_are_refused():
     with pytest.raises(ValueError, match="barriers"):
         fl.least_action_path(kinetic, *ACROSS, inequality_constraints=[outside_disc], stationary=True)
+
+
+def test_end_inside_an_obstacle_is_reported():
+    ends = jnp.array([-2.0, 0.0]), jnp.array([0.5, 0.0])
+    solution = fl.least_action_path(
+        kinetic, *ends, inequality_constraints=[outside_disc], elements=2, degree=4, throw=False
+    )
+    assert solution.result == fl.RESULTS.infeasible
