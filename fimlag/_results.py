@@ -39,8 +39,8 @@ class RESULTS(eqx.Enumeration):
     )
     not_a_minimum = (
         "No minimum of the action was found: the second variation has negative directions, as happens when the "
-        "duration passes a conjugate point. Shorten the duration, give another guess, or, where the solver takes it, pass "
-        "`stationary=True` for a path of any index."
+        "duration passes a conjugate point. Shorten the duration, give another guess, or, where the solver takes it, "
+        "pass `stationary=True` for a path of any index."
     )
     not_a_maximum = (
         "The score vanishes, but the likelihood has no maximum there: the observed information is not positive "
