@@ -177,16 +177,20 @@ def solve(problem: Problem, meshes: Meshes) -> LeastActionSolution:
     """The path on the first of the meshes that resolves it."""
     if any(isinstance(x, Tracer) for x in jax.tree_util.tree_leaves(problem)):
         return _solve(problem, meshes)
-    spent = 0
-    for elements in meshes.elements:
-        # Where the outcome can be looked at, finer meshes need not even be compiled.
-        solution = _solve(problem, meshes.alone(elements))
-        spent = spent + solution.iterations
+    solution = _solve(problem, meshes.alone(meshes.elements[0]))
+    if len(meshes.elements) == 1:
+        return solution
+    if isinstance(solution.action, Tracer):
+        return _solve(problem, meshes)
+    # Where the outcome can be looked at, finer meshes need not even be compiled.
+    for elements in meshes.elements[1:]:
         if solution.succeeded:
             break
         if solution.result == RESULTS.unresolved:
             problem = replace(problem, guess=solution.path)
-    return eqx.tree_at(lambda s: s.iterations, solution, spent)
+        finer = _solve(problem, meshes.alone(elements))
+        solution = eqx.tree_at(lambda s: s.iterations, finer, finer.iterations + solution.iterations)
+    return solution
 
 
 @eqx.filter_jit

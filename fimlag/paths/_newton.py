@@ -26,8 +26,8 @@ class NewtonState(eqx.Module):
     """One iterate of every lane: the unknowns, the damping, and how the iteration stands.
 
     `expansion` is that of the last iterate where `finished`: an iteration that has `converged`, or may go no further,
-    expands once more and stops. `refusals` counts undamped steps of a convex model that raised the action;
-    `morse_index` is that of the last undamped matrix.
+    expands once more and stops. `refusals` counts undamped steps of a convex model that raised the action when it was
+    known to eps^0.4 already; `morse_index` is that of the last undamped matrix.
     """
 
     y: Unknowns
@@ -90,9 +90,9 @@ def minimise(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> Newto
         predicted = merit.slope * length + 0.5 * length**2 * curvature
         agreement = (lowest - merit.start - noise) / (predicted - noise)
         refused = convex & (state.damping == 0) & ~(accepted & (length >= 0.5))
-        refusals = state.refusals + refused.astype(int)
+        refusals = state.refusals + (refused & merit.stationary(_share(noise, 0.4))).astype(int)
         # Along a valley so flat that its bends stop the steps, the action is known long before the path is.
-        flat = (refusals > 0) & (state.damping == 0) & convex & merit.stationary(noise / _ROUND_OFF * _flatness(noise))
+        flat = (refusals > 0) & (state.damping == 0) & convex & merit.stationary(_share(noise, 0.6))
         damping = _next_damping(state.damping, refusals, length, agreement, accepted, convex)
         return Advance(
             y=moved(state.y, step, jnp.where(accepted, length, 0.0)),
@@ -197,9 +197,9 @@ def _finite(y):
     return jnp.all(jnp.stack(entries), axis=0)
 
 
-def _flatness(noise):
-    """The decrement that ends the descent of a flat valley, in units of round-off."""
-    return jnp.finfo(noise.dtype).eps ** -0.4
+def _share(noise, power):
+    """A power of eps of the action, where `noise` is its round-off."""
+    return noise / _ROUND_OFF * jnp.finfo(noise.dtype).eps ** (power - 1)
 
 
 def _round_off(problem, y, expansion):
