@@ -32,11 +32,14 @@ class SecondVariation(eqx.Module):
     multipliers: int = eqx.field(static=True)
 
     def __init__(self, problem: DiscreteAction, y: Unknowns, expansion: Expansion, hessians=None, damping=None):
-        """The factor for an expansion at `y`, with damped `hessians` in the place of its own where they are given."""
+        """The factor for an expansion at `y`, with damped `hessians` in the place of its own where they are given.
+
+        Of `y` the globals alone count: the nodes may be those of elements of another degree.
+        """
         matrices = problem.assemble(y, expansion.hessians if hessians is None else hessians)
         self.inner = CondensedElements(matrices, problem.d, problem.mesh.held.tolist())
         columns = expansion.slope.shape[0]
-        self.columns = jnp.zeros((0, *y.nodes.shape), y.nodes.dtype)
+        self.columns = jnp.zeros((0, problem.mesh.unknowns, *y.nodes.shape[1:]), y.nodes.dtype)
         if columns:
             self.columns = jax.vmap(problem.projected)(expansion.forces)
         self.reduced = jax.vmap(self.inner.solve)(self.columns) if columns else self.columns

@@ -154,10 +154,9 @@ def certified(problem: DiscreteAction, state: NewtonState, y: Unknowns, meshes: 
     """Action, Morse index, error estimate and failures: what elements of one degree more make of the expansion."""
     expansion = state.expansion
     finer = problem.on_mesh(problem.mesh.finer)
-    raised = problem.transferred(state.y, finer.mesh)
-    factor = SecondVariation(finer, raised, expansion)
+    factor = SecondVariation(finer, state.y, expansion)
     morse_index = factor.negative_directions()
-    gradient = finer.tested(raised, expansion)
+    gradient = finer.tested(state.y, expansion)
     error = 0.5 * jnp.abs(_inner(gradient, factor.solve(gradient))) + _cost_of_barriers(problem, state.y)
 
     plain = replace(problem, barrier=None)
