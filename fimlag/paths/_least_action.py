@@ -38,7 +38,7 @@ class LeastActionSolution(AbstractSolution):
     - `constraint_residual`: the largest violation of the constraints, 0 where there are none.
     - `error_estimate`: the change of the action when every element gains a degree, relative to which the points
       and velocities of the path itself are only as good as the square root, and at most what the path gains by
-      violating inequalities between the points at which they are enforced.
+      violating inequalities between the points at which they are enforced, and other constraints at all.
     - `quadrature_gap`: the change of the action of this very path under a finer quadrature: a large one tells
       of a path that exploits the quadrature.
     - `multipliers`: those of the integral constraints, then of the surfaces: minus the derivatives of the action
@@ -120,10 +120,10 @@ def least_action_path(
 
     **Raises:** `TypeError` for a system with forces, constraints, a contact action or a phase space, whose motions make
     no such action stationary; `ValueError` for ends of different structure, a Lagrangian that is not scalar, a
-    discretisation without a node between the ends, inequalities together with `stationary`, or ends none of which
-    is a point without a guess; with `throw`, an error for any `result` but `successful`: `empty_interval`,
-    `nonfinite`, `indefinite_mass`, `infeasible`, `not_a_minimum`, `stalled`, `max_steps_reached`, `unresolved`. As
-    under `jax.jit`, what a plain function reads from outside at its first call is kept for later calls.
+    discretisation without a node between the ends, inequalities together with `stationary`, a shift of `Periodic` in a
+    chart, or ends none of which is a point without a guess; with `throw`, an error for any `result` but `successful`:
+    `empty_interval`, `nonfinite`, `indefinite_mass`, `infeasible`, `not_a_minimum`, `stalled`, `max_steps_reached`,
+    `unresolved`. As under `jax.jit`, what a plain function reads from outside at its first call is kept for later calls.
 
     **Reference:** Marsden & West (2001), sec. 1.3; for the index, Milnor (1963), sec. 15; for ends and integral
     constraints, Gelfand & Fomin (1963), sec. 12-14.
@@ -140,6 +140,11 @@ def least_action_path(
     _refuse_without_action(lagrangian)
     if inequality_constraints and stationary:
         raise ValueError("Inequalities are kept by barriers, whose paths are minima: drop `stationary=True`.")
+    if isinstance(q1, Periodic) and q1.shift is not None and getattr(lagrangian, "chart", None) is not None:
+        raise ValueError(
+            "The metric of this Lagrangian has a chart, in whose free coordinates a shift has no meaning: give "
+            "`Periodic()` without one, or a Lagrangian without a chart."
+        )
     meshes = Meshes.of(elements, degree, stationary, rtol, max_iterations, method)
     route = route_of(q0, q1, t0, t1, waypoints, guess)
     dtype = route.dtype

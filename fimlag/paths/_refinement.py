@@ -157,10 +157,11 @@ def certified(problem: DiscreteAction, state: NewtonState, y: Unknowns, meshes: 
     factor = SecondVariation(finer, state.y, expansion)
     morse_index = factor.negative_directions()
     gradient = finer.tested(state.y, expansion)
-    error = 0.5 * jnp.abs(_inner(gradient, factor.solve(gradient))) + _cost_of_barriers(problem, state.y)
-
     plain = replace(problem, barrier=None)
     action, constraints = plain.evaluate(state.y)
+    multipliers = state.y.border[problem.stations.count :]
+    error = 0.5 * jnp.abs(_inner(gradient, factor.solve(gradient))) + _cost_of_barriers(problem, state.y)
+    error = error + jnp.sum(jnp.abs(multipliers * constraints), axis=0)
     closer = replace(problem.mesh, points=problem.mesh.points + 2)
     quadrature_gap = jnp.abs(plain.on_mesh(closer).evaluate(state.y)[0] - action)
     scale = problem.integral(state.y, jnp.abs(expansion.values))

@@ -160,5 +160,10 @@ def test_wrong_ends_are_refused():
         fl.least_action_path(free, fl.Periodic(), ORIGIN)
     with pytest.raises(ValueError, match="guess"):
         fl.least_action_path(free, None, fl.Periodic())
+    in_chart = fl.NaturalLagrangian(
+        fl.Metric(lambda q: jnp.eye(2) / q[1] ** 2, fl.CoordinatewiseChart((-jnp.inf, 0.0)))
+    )
+    with pytest.raises(ValueError, match="chart"):
+        fl.least_action_path(in_chart, jnp.ones(2), fl.Periodic(jnp.ones(2)))
     with pytest.raises(Exception, match="interval"):
         fl.least_action_path(free, ORIGIN, jnp.ones(2), waypoints=[(1.5, None)])
