@@ -123,7 +123,8 @@ def least_action_path(
     discretisation without a node between the ends, inequalities together with `stationary`, a shift of `Periodic` in a
     chart, or ends none of which is a point without a guess; with `throw`, an error for any `result` but `successful`:
     `empty_interval`, `nonfinite`, `indefinite_mass`, `infeasible`, `not_a_minimum`, `stalled`, `max_steps_reached`,
-    `unresolved`. As under `jax.jit`, what a plain function reads from outside at its first call is kept for later calls.
+    `unresolved`. As under `jax.jit`, what a plain function reads from outside at its first call is kept for later
+    calls.
 
     **Reference:** Marsden & West (2001), sec. 1.3; for the index, Milnor (1963), sec. 15; for ends and integral
     constraints, Gelfand & Fomin (1963), sec. 12-14.
