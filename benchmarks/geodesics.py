@@ -3,7 +3,7 @@
 Gamma, beta and Dirichlet(3) distributions at random pairs of parameters, shapes and means log-uniform in 0.2 to 20.
 geomstats (the extra `bench`; its numpy backend) solves each pair by SciPy's solve_bvp; where it is not installed, its
 rows are left out. Its thousand is a sample of the pairs, timed and scaled. Errors are relative, against geodesics on a
-finer mesh. The first call includes all tracing and compiling; a first call under `jit` compiles the finer mesh too.
+finer mesh. The first call includes all tracing and compiling; one under `jit` compiles coarser and finer meshes too.
 """
 
 import importlib.util
@@ -107,17 +107,17 @@ def measure(family: Family, members: int, sample: int, rounds: int) -> None:
         contenders.append(Contender("geomstats", next_rival, errors(rivals, truth[:sample])))
     compare(f"{family.name}, one distance (the {sample} pairs in turn)", contenders, max(rounds, sample))
 
-    together, seconds = compiled(jax.vmap(one), starts, ends)
-    run = partial(together, starts, ends)
-    compare(
-        f"{family.name}, {members} distances in one call",
-        [Contender("fimlag, vmap", run, errors(run(), truth), seconds)],
-        rounds,
-    )
+    contenders = []
+    for name, distance in (("fimlag, vmap", one), ("fimlag, vmap, 2 elements", partial(one, elements=2))):
+        together, seconds = compiled(jax.vmap(distance), starts, ends)
+        run = partial(together, starts, ends)
+        contenders.append(Contender(name, run, errors(run(), truth), seconds))
+    compare(f"{family.name}, {members} distances in one call", contenders, rounds)
     if rival is not None:
-        ratio = _median_seconds(partial(of_sample, rival, starts[:sample], ends[:sample]), 1) * members / sample
-        ratio /= _median_seconds(lambda: jax.block_until_ready(run()), rounds)
-        print(f"  geomstats, a loop ({sample} pairs timed, scaled to {members})  ratio {ratio:.4g}")
+        looped = _median_seconds(partial(of_sample, rival, starts[:sample], ends[:sample]), 1) * members / sample
+        for contender in contenders:
+            ratio = looped / _median_seconds(lambda run=contender.run: jax.block_until_ready(run()), rounds)
+            print(f"  geomstats, a loop ({sample} pairs, scaled to {members}), over {contender.name}: {ratio:.4g}")
 
 
 def _median_seconds(run: Callable, rounds: int) -> float:

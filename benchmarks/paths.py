@@ -153,10 +153,13 @@ def batch(problem: Problem, rounds: int, quick: bool):
     means, deviations = generator.uniform(-3, 3, members), np.exp(generator.uniform(-1, 1, members))
     ends = jnp.asarray(np.stack([means, deviations], axis=1))
     distances = jax.vmap(fl.families.Normal().distance, (None, 0))(jnp.asarray(problem.q0), ends)
-    function = jax.vmap(partial(path_action, problem, jnp.asarray(problem.q0), nodes=64))
-    executable, seconds = compiled(function, ends)
-    run = partial(executable, ends)
-    contenders = [Contender("fimlag, vmap", run, worst_distance(*run(), distances), seconds)]
+    contenders = []
+    for elements in (2, 4, 8):
+        function = jax.vmap(partial(path_action, problem, jnp.asarray(problem.q0), nodes=elements * DEGREE))
+        executable, seconds = compiled(function, ends)
+        run = partial(executable, ends)
+        name = f"fimlag, vmap, {elements} elements"
+        contenders.append(Contender(name, run, worst_distance(*run(), distances), seconds))
     for tolerance in (1e-3, 1e-6):
 
         def run(tolerance=tolerance):

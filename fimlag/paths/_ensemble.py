@@ -11,8 +11,10 @@ from jaxtyping import Array, Bool, PyTree
 
 from fimlag.paths._discrete_action import DiscreteAction, Unknowns
 
-LANES = 32
+_LANES = 8, 32
 """Members solved together: enough to fill vector registers, few enough to stay in the cache."""
+_ELEMENTS = 256
+"""Elements of all members together that stay in the cache."""
 
 
 def over_members(solve: Callable, problem: DiscreteAction, y: Unknowns) -> PyTree[Array]:
@@ -33,22 +35,28 @@ def over_members(solve: Callable, problem: DiscreteAction, y: Unknowns) -> PyTre
 
 
 def in_blocks(
-    solve: Callable, problem: DiscreteAction, y: Unknowns, previous: PyTree[Array], needed: Bool[Array, " n"]
+    solve: Callable,
+    problem: DiscreteAction,
+    y: Unknowns,
+    previous: PyTree[Array],
+    needed: Bool[Array, " n"],
+    elements: int,
 ) -> PyTree[Array]:
     """`solve(problem, y, previous, needed)` by blocks of lanes alike in difficulty, those that need nothing last.
 
-    **Arguments:** `solve`: keeps `previous` in the lanes that are not `needed`; every array has lanes on its last axis.
+    **Arguments:** `solve`: keeps `previous` in the lanes that are not `needed`; every array has lanes on its last axis;
+    `elements`: those of a path.
     """
 
     def where_needed(problem, y, previous, needed):
         return lax.cond(jnp.any(needed), lambda: solve(problem, y, previous, needed), lambda: previous)
 
-    count = needed.shape[0]
-    if count <= LANES:
+    count, lanes = needed.shape[0], _lanes_of(elements)
+    if count <= lanes:
         return where_needed(problem, y, previous, needed)
-    blocks = -(-count // LANES)
+    blocks = -(-count // lanes)
     difficulty = jnp.where(needed, problem.values(y), -jnp.inf)
-    order = jnp.argsort(difficulty)[::-1][jnp.minimum(jnp.arange(blocks * LANES), count - 1)]
+    order = jnp.argsort(difficulty)[::-1][jnp.minimum(jnp.arange(blocks * lanes), count - 1)]
 
     def block(index):
         def taken(tree):
@@ -56,12 +64,18 @@ def in_blocks(
 
         return where_needed(problem.take(index), taken(y), taken(previous), needed[index])
 
-    solved = lax.map(block, order.reshape(blocks, LANES))
+    solved = lax.map(block, order.reshape(blocks, lanes))
 
     def replaced(old, new):
         return old.at[..., order].set(jnp.moveaxis(new, 0, -2).reshape(*old.shape[:-1], order.size))
 
     return jax.tree_util.tree_map(replaced, previous, solved)
+
+
+def _lanes_of(elements: int) -> int:
+    """How many members are solved together, by the elements of each."""
+    fewest, most = _LANES
+    return min(max(_ELEMENTS // elements, fewest), most)
 
 
 def _merging(with_lanes: Callable, leaves, shared: tuple[bool, ...]):

@@ -106,7 +106,8 @@ def least_action_path(
       `Shooting(...)`.
     - `elements`, `degree`: the discretisation of each segment from way-point to way-point; their product is the
       number of polynomial steps. Several numbers of elements are tried in turn, until the error estimate is below
-      eps^0.75 (2e-12 in double precision), or `rtol`; the path is on the last.
+      eps^0.75 (2e-12 in double precision), or `rtol`; the path is on the last. Under a transformation, which compiles
+      all of them, half of the first is tried before it.
     - `guess`: a first path: a `Path`, a callable of time, or nodes at equal intervals stacked on axis 0. None:
       straight lines. Its ends are replaced by those given.
     - `stationary`: False seeks a minimum; True takes undamped Newton steps to the nearest stationary path.

@@ -68,6 +68,13 @@ class Meshes:
             )
         return cls(several, several[-1], degree, stationary, rtol, max_iterations, method)
 
+    @property
+    def in_turn(self) -> tuple[int, ...]:
+        """Those that are tried where all have to be compiled: half of the first, which do for many paths, before it."""
+        halved = self.elements[0] // 2
+        worth_a_try = len(self.elements) > 1 and halved * self.degree >= 2
+        return (halved, *self.elements) if worth_a_try else self.elements
+
     def alone(self, elements: int) -> "Meshes":
         """One of the meshes alone."""
         return replace(self, elements=(elements,))
@@ -110,14 +117,14 @@ def solve_on_meshes(problem: DiscreteAction, y: Unknowns, meshes: Meshes) -> Sol
     solved = Solved(
         y, problem.barrier, nothing, count, count, nothing, nothing, nothing, nothing, iterations=count, failures=none
     )
-    for elements in meshes.elements:
+    for elements in meshes.in_turn:
 
         def attempt(problem, y, previous, needed, elements=elements):
             found = _on_mesh(problem, _guess(y, previous), elements, meshes)
             found = eqx.tree_at(lambda s: s.iterations, found, found.iterations + previous.iterations)
             return lanes.where(needed, found, previous)
 
-        solved = in_blocks(attempt, problem, y, solved, needed)
+        solved = in_blocks(attempt, problem, y, solved, needed, elements * problem.mesh.segments)
         needed = jnp.any(solved.failures[_INCURABLE:], axis=0) & ~jnp.any(solved.failures[:_INCURABLE], axis=0)
     return solved
 
