@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Key
 
+from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
 from fimlag.paths._implicit_solution import matrix_root
 from fimlag.paths._linear_diffusion import linear_transition
-from fimlag.paths._precision import common_precision
 
 
 class LinearReference(eqx.Module):
@@ -169,7 +169,7 @@ def gaussian_schroedinger_bridge(
 
     ```
     """
-    dtype = common_precision(mean0, covariance0, mean1, covariance1)
+    dtype = precision_of(mean0, covariance0, mean1, covariance1)
     if jnp.ndim(mean0) != 1:
         raise ValueError(f"mean0 must be a vector, but has shape {jnp.shape(mean0)}.")
     d = jnp.shape(mean0)[0]

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Key
 
+from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
-from fimlag.paths._precision import common_precision
 from fimlag.paths._riccati import ContinuousRiccati, DiscreteRiccati, spectral_radius, stationary_value
 
 
@@ -124,7 +124,7 @@ def soft_lqr(
 
     ```
     """
-    dtype = common_precision(A, B, Q, R)
+    dtype = precision_of(A, B, Q, R)
     A, B, Q, R = (jnp.asarray(x, dtype) for x in (A, B, Q, R))
     d = _check_shapes(A, B, Q, R)
     T = jnp.asarray(temperature, dtype)

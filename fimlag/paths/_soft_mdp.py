@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key
 
+from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
-from fimlag.paths._precision import common_precision
 from fimlag.paths._soft_bellman import (
     AbstractBellman,
     backward_induction,
@@ -183,7 +183,7 @@ def soft_mdp(
 
     ```
     """
-    dtype = common_precision(cost, transitions)
+    dtype = precision_of(cost, transitions)
     cost, transitions = jnp.asarray(cost, dtype), jnp.asarray(transitions, dtype)
     if cost.ndim != 2 or transitions.shape != (*cost.shape, cost.shape[0]):
         raise ValueError(
@@ -242,7 +242,7 @@ def linearly_solvable_mdp(
 
     ```
     """
-    dtype = common_precision(cost, passive)
+    dtype = precision_of(cost, passive)
     cost, passive = jnp.asarray(cost, dtype), jnp.asarray(passive, dtype)
     if cost.ndim != 1 or passive.shape != 2 * cost.shape:
         raise ValueError(
