@@ -237,6 +237,35 @@ class RESULTS(eqx.Enumeration):
         "No path was found that keeps the inequalities: an end violates them, they exclude each other, or the first "
         "path lies on the wrong side. Correct the ends, or give a `guess` that keeps them."
     )
+    unattainable = (
+        "No distribution keeps the constraints: the means asked for lie outside the convex hull of the statistics, the "
+        "constraints contradict each other, or the level is below the least cost or distortion. Correct the targets or "
+        "the level."
+    )
+    infinite_multipliers = (
+        "The constraints hold only in a limit: the means asked for lie on the boundary of the convex hull of the "
+        "statistics, where outcomes lose all probability and multipliers are infinite. Move the targets inside, or "
+        "leave out the outcomes that cannot occur."
+    )
+    unresolved_density = (
+        "The grid does not hold the density: its mass is not one, some of it lies beyond a cut, it varies on a finer "
+        "scale than the functions of the grid, or it jumps, so that its Fisher information is infinite. Widen the "
+        "grid, raise `size`, give `breaks` at kinks, or normalise the density."
+    )
+    degenerate_ground_state = (
+        "The density of least energy is not determined to working precision: the two lowest energies nearly coincide, "
+        "as with two wells behind a high barrier, or the statistics are dependent. Lower the barrier, solve on one "
+        "well, leave out a redundant statistic, or compute in double precision."
+    )
+    not_inverse = (
+        "The inverse of a `MirrorMap` does not undo the gradient of its potential: a constant or a factor is missing. "
+        "Correct it, or pass the potential alone."
+    )
+    unresolved_statistic = (
+        "The expectation rule resolves the density but not the statistic: it jumps or has a kink, varies on a finer "
+        "scale than the nodes, or its mean square is infinite. Raise `nodes`, give the rule `breaks` at kinks, use a "
+        "random sample, or a statistic that grows more slowly."
+    )
 
 
 class AbstractSolution(eqx.Module):

@@ -1,5 +1,9 @@
 """Scalar of (t, q, v) to equations of motion."""
 
+from fimlag.mechanics._bregman_lagrangian import (
+    BregmanLagrangian as BregmanLagrangian,
+    ScalingDefect as ScalingDefect,
+)
 from fimlag.mechanics._constraints import (
     Constrained as Constrained,
     Nonholonomic as Nonholonomic,
@@ -16,12 +20,18 @@ from fimlag.mechanics._contact_energy import (
     contact_hamiltonian as contact_hamiltonian,
     dissipation_defect as dissipation_defect,
 )
+from fimlag.mechanics._entropy_regularised import (
+    EntropyRegularised as EntropyRegularised,
+)
 from fimlag.mechanics._euler_lagrange import (
     acceleration as acceleration,
     energy as energy,
     euler_lagrange_residual as euler_lagrange_residual,
     mass_matrix as mass_matrix,
     momentum as momentum,
+)
+from fimlag.mechanics._fisher_friction import (
+    fisher_friction as fisher_friction,
 )
 from fimlag.mechanics._forces import (
     Forced as Forced,
