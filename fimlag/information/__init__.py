@@ -1,11 +1,23 @@
 """Probability to matrix: models, expectations, and the Fisher information."""
 
 from fimlag.information import families as families
+from fimlag.information._amplitude import (
+    DensityCertificate as DensityCertificate,
+    FunctionalEstimate as FunctionalEstimate,
+)
 from fimlag.information._bounds import (
     cramer_rao_bound as cramer_rao_bound,
     efficient_information as efficient_information,
 )
 from fimlag.information._bregman import bregman_divergence as bregman_divergence
+from fimlag.information._canonical_correlations import (
+    CanonicalCorrelations as CanonicalCorrelations,
+    canonical_correlations as canonical_correlations,
+)
+from fimlag.information._channel_capacity import (
+    ChannelCapacity as ChannelCapacity,
+    channel_capacity as channel_capacity,
+)
 from fimlag.information._chernoff import (
     chernoff_exponent as chernoff_exponent,
     chernoff_information as chernoff_information,
@@ -25,6 +37,22 @@ from fimlag.information._damped_solve import (
     DampedSolution as DampedSolution,
     SampleSpace as SampleSpace,
     damped_solve as damped_solve,
+)
+from fimlag.information._density_functional import (
+    differential_entropy as differential_entropy,
+    entropy_power as entropy_power,
+    fisher_functional as fisher_functional,
+    fisher_functional_matrix as fisher_functional_matrix,
+    relative_entropy as relative_entropy,
+    relative_fisher_functional as relative_fisher_functional,
+)
+from fimlag.information._density_grids import (
+    AbstractGrid as AbstractGrid,
+    CircleGrid as CircleGrid,
+    HalfLineGrid as HalfLineGrid,
+    IntervalGrid as IntervalGrid,
+    LineGrid as LineGrid,
+    ProductGrid as ProductGrid,
 )
 from fimlag.information._design import (
     OptimalDesign as OptimalDesign,
@@ -51,6 +79,10 @@ from fimlag.information._ellipsoid import (
     confidence_ellipsoid as confidence_ellipsoid,
 )
 from fimlag.information._entropy import cross_entropy as cross_entropy, entropy as entropy
+from fimlag.information._entropy_flow import (
+    fokker_planck_flow as fokker_planck_flow,
+    heat_flow as heat_flow,
+)
 from fimlag.information._estimate import Certificate as Certificate, FisherEstimate as FisherEstimate
 from fimlag.information._expectation import (
     Empirical as Empirical,
@@ -66,10 +98,26 @@ from fimlag.information._fisher import (
     observed_information as observed_information,
     score as score,
 )
+from fimlag.information._functional_choice import (
+    functional_estimate as functional_estimate,
+)
 from fimlag.information._gaussian import GaussianModel as GaussianModel
+from fimlag.information._gaussian_bottleneck import (
+    GaussianBottleneck as GaussianBottleneck,
+    gaussian_information_bottleneck as gaussian_information_bottleneck,
+)
+from fimlag.information._gibbs import (
+    GibbsDistribution as GibbsDistribution,
+    free_energy as free_energy,
+    gibbs_distribution as gibbs_distribution,
+)
 from fimlag.information._identifiability import (
     Identifiability as Identifiability,
     identifiability as identifiability,
+)
+from fimlag.information._information_bottleneck import (
+    InformationBottleneck as InformationBottleneck,
+    information_bottleneck as information_bottleneck,
 )
 from fimlag.information._jeffreys import (
     JeffreysVolume as JeffreysVolume,
@@ -79,8 +127,18 @@ from fimlag.information._jeffreys import (
 )
 from fimlag.information._jensen_shannon import jensen_shannon_divergence as jensen_shannon_divergence
 from fimlag.information._log_determinant import LogDeterminant as LogDeterminant, log_determinant as log_determinant
+from fimlag.information._maxent import (
+    MaximumEntropy as MaximumEntropy,
+    MomentBounds as MomentBounds,
+    maximum_entropy as maximum_entropy,
+)
 from fimlag.information._merge import merge_estimates as merge_estimates
+from fimlag.information._minimum_fisher import (
+    MinimumFisherDensity as MinimumFisherDensity,
+    minimum_fisher_density as minimum_fisher_density,
+)
 from fimlag.information._model import AbstractModel as AbstractModel, StatisticalModel as StatisticalModel
+from fimlag.information._mutual_information import mutual_information as mutual_information
 from fimlag.information._operator import (
     FisherOperator as FisherOperator,
     fisher_diagonal as fisher_diagonal,
@@ -93,6 +151,13 @@ from fimlag.information._quantum import (
     berry_curvature as berry_curvature,
     quantum_fisher_information as quantum_fisher_information,
     quantum_geometric_tensor as quantum_geometric_tensor,
+)
+from fimlag.information._quantum_potential import (
+    quantum_potential as quantum_potential,
+)
+from fimlag.information._rate_distortion import (
+    RateDistortion as RateDistortion,
+    rate_distortion as rate_distortion,
 )
 from fimlag.information._sandwich import (
     godambe_information as godambe_information,

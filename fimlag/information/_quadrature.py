@@ -107,13 +107,17 @@ class Quadrature(eqx.Module):
 
     def outcomes(self, log_likelihood: LogLikelihood, theta: Coordinates, block=0) -> tuple[Outcomes, Array]:
         """The nodes, atoms last, and the probability that each stands for."""
+        x, weights = self.weighted_nodes(theta)
+        return weighted_by_density(log_likelihood, theta, x, weights)
+
+    def weighted_nodes(self, theta: Coordinates) -> tuple[Outcomes, Array]:
+        """The nodes, atoms last, and the length that each stands for, 1 for an atom."""
         dtype = dtype_of(theta)
         pieces = self._pieces(theta, dtype)
         if self.atoms is not None:
             pieces.append((self._on_the_line(self.atoms.astype(dtype)), jnp.ones(self.atoms.shape[0], dtype)))
         x, weights = jax.tree_util.tree_map(lambda *leaves: jnp.concatenate(leaves), *pieces)
-        x, weights = jax.lax.stop_gradient((x, weights))
-        return weighted_by_density(log_likelihood, theta, x, weights)
+        return jax.lax.stop_gradient((x, weights))
 
     def _pieces(self, theta, dtype) -> list:
         """Nodes and weights of each piece between the breaks."""
