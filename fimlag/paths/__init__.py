@@ -26,6 +26,14 @@ from fimlag.paths._divergence_path import (
 from fimlag.paths._enumeration import (
     stationary_paths as stationary_paths,
 )
+from fimlag.paths._explained_action import (
+    ExplainedAction as ExplainedAction,
+    explained_action as explained_action,
+)
+from fimlag.paths._explained_variance import (
+    explained_variance as explained_variance,
+    ito_action as ito_action,
+)
 from fimlag.paths._fluctuations import (
     PathUncertainty as PathUncertainty,
     fluctuation_determinant as fluctuation_determinant,
@@ -63,6 +71,14 @@ from fimlag.paths._methods import (
     Shooting as Shooting,
 )
 from fimlag.paths._path import Path as Path
+from fimlag.paths._path_expectation import (
+    PathExpectation as PathExpectation,
+)
+from fimlag.paths._path_information import (
+    expected_path_information as expected_path_information,
+    path_information as path_information,
+    path_kl_divergence as path_kl_divergence,
+)
 from fimlag.paths._protocol import (
     OptimalProtocol as OptimalProtocol,
     ProtocolCost as ProtocolCost,
@@ -88,6 +104,10 @@ from fimlag.paths._soft_mdp import (
     SoftMDP as SoftMDP,
     linearly_solvable_mdp as linearly_solvable_mdp,
     soft_mdp as soft_mdp,
+)
+from fimlag.paths._speed_limit import (
+    SpeedLimit as SpeedLimit,
+    speed_limit as speed_limit,
 )
 from fimlag.paths._string import (
     MinimumEnergyPath as MinimumEnergyPath,
