@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fimlag._compiled import compiled
 from fimlag._flat import flatten
 from fimlag._types import Coordinates, MetricFn, RealScalarLike
 from fimlag.geometry import as_metric
@@ -160,7 +160,7 @@ def geodesic_ball(
     spread = _root(_inverse(np.asarray(metric(centre)), vector), vector)
     velocities = jnp.asarray(radius * (spread @ _circle(directions + 1)).T, vector.dtype)
 
-    @eqx.filter_jit
+    @compiled
     def boundary(velocities):
         ends = jax.vmap(lambda v: exp_map(metric, centre, structure.unflatten(v), steps=steps))(velocities)
         return jax.vmap(structure.flatten)(ends)
@@ -227,7 +227,7 @@ def _curve(path, times: np.ndarray, coordinates):
     return points[:, _pair(coordinates, points.shape[1])].T
 
 
-@eqx.filter_jit
+@compiled
 def _points(path, times):
     return jax.vmap(lambda t: path.structure.flatten(path(t)))(times)
 

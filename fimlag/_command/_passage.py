@@ -7,11 +7,11 @@ import re
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fimlag._compiled import compiled
 from fimlag._results import RESULTS
 from fimlag._types import MetricFn
 from fimlag.diagnostics import EnergyDrift, energy_drift
@@ -87,7 +87,7 @@ def fisher_length(information: np.ndarray, vector: np.ndarray) -> float:
     return float(np.sqrt(vector @ information @ vector))
 
 
-@eqx.filter_jit
+@compiled
 def _shoot(lagrangian, path: Path) -> tuple[Trajectory, EnergyDrift]:
     flow = integrate(
         lagrangian,
@@ -101,7 +101,7 @@ def _shoot(lagrangian, path: Path) -> tuple[Trajectory, EnergyDrift]:
     return flow, energy_drift(lagrangian, flow)
 
 
-@eqx.filter_jit
+@compiled
 def _bounded(model, theta) -> tuple[FisherEstimate, jax.Array]:
     estimate = model.information_estimate(theta, "score", False)
     return estimate, cramer_rao_bound(estimate.value)

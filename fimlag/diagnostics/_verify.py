@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from fimlag._compiled import compiled
 from fimlag._results import RESULTS, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
 from fimlag.diagnostics._cases import default_case
@@ -89,7 +89,7 @@ def verify(
     return raise_unless_successful(report, throw)
 
 
-@eqx.filter_jit
+@compiled
 def _verified(start: Start, steps, spans, reference, generators) -> VerificationReport:
     method, counts, middle = start.method, jnp.asarray(steps), steps[len(steps) // 2]
     equations, fitness = prepared(start)

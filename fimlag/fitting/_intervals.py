@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure
 from fimlag._implicit import frozen
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -154,7 +155,7 @@ class _Coordinate(eqx.Module):
         return jnp.vdot(self.unit, self.structure.flatten(theta, "theta"))
 
 
-@eqx.filter_jit
+@compiled
 def _solve(
     model, data, estimate, structure: Structure, function, fitted, threshold, max_iterations: int
 ) -> LikelihoodInterval:

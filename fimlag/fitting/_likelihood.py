@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._implicit import frozen, implicit_root
 from fimlag._linear import solve
@@ -101,7 +102,7 @@ class _State(eqx.Module):
     stalled: Array
 
 
-@eqx.filter_jit
+@compiled
 def _solve(model, data, start, structure: Structure, max_iterations: int) -> MaximumLikelihoodSolution:
     problem = _Problem(model, data, structure, start)
     fixed = frozen(problem)

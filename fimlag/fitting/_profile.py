@@ -1,10 +1,10 @@
 """The profile of a likelihood: its largest value at each value of one parameter."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure
 from fimlag._results import RESULTS, AbstractSolution, raise_unless_successful
 from fimlag._types import Coordinates
@@ -75,7 +75,7 @@ def profile_likelihood(
     return raise_unless_successful(_profile(model, data, vector, structure, position, fitted, values), throw)
 
 
-@eqx.filter_jit
+@compiled
 def _profile(model, data, estimate, structure: Structure, position: int, fitted, values) -> ProfileLikelihood:
     likelihood = JointLikelihood(model, data, structure, estimate)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, first_failure
 from fimlag._types import Coordinates
@@ -143,7 +144,7 @@ def likelihood_ratio_region(
     return LikelihoodRegion(threshold, level, _LikelihoodRatio(likelihood))
 
 
-@eqx.filter_jit
+@compiled
 def _evaluated(test, values):
     return test(values)
 
@@ -227,7 +228,7 @@ def _question(model, data, fit, level, interest) -> tuple[_Interest, Float[Array
     return _Interest(model, data, structure, estimate, positions), jnp.asarray(threshold, estimate.dtype)
 
 
-@eqx.filter_jit
+@compiled
 def _is_estimate(model, data, structure, estimate):
     _, failures = local_coordinates(JointLikelihood(model, data, structure, estimate), estimate)
     return first_failure(*failures) == RESULTS.successful

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
@@ -133,7 +134,7 @@ class _DualProgram(AbstractConvexProgram):
         return over if price is None else jnp.concatenate([over, -price[None]])
 
 
-@eqx.filter_jit
+@compiled
 def _solve(channel, cost, budget, tolerance: float, max_iterations: int) -> ChannelCapacity:
     inputs, outputs = channel.shape
     allowed, excess, scale = _costs(channel, cost, budget)

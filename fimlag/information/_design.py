@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Inexact, Int, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag.information._criteria import (
@@ -151,7 +151,7 @@ def _contributions(information_of_point, candidates) -> Float[Array, "n d d"]:
     return 0.5 * (matrices + jnp.swapaxes(matrices, 1, 2))
 
 
-@eqx.filter_jit
+@compiled
 def _solve(contributions, criterion: AbstractCriterion, max_iterations: int) -> OptimalDesign:
     count, size = contributions.shape[:2]
     tolerance, barrier = _tolerance_and_barrier(contributions.dtype, criterion, count, size)

@@ -1,10 +1,10 @@
 """Entropy-regularised expected cost: the Gibbs distribution and its free energy."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
+from fimlag._compiled import compiled
 from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
@@ -76,7 +76,7 @@ def gibbs_distribution(
     return raise_unless_successful(_gibbs(cost, temperature, base), throw)
 
 
-@eqx.filter_jit
+@compiled
 def _gibbs(cost, temperature, base) -> GibbsDistribution:
     allowed = (base > 0) & ~jnp.isposinf(cost)
     least = lax.stop_gradient(jnp.min(jnp.where(allowed, cost, jnp.inf)))

@@ -7,6 +7,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, raise_unless_successful
 from fimlag._types import Coordinates
@@ -102,7 +103,7 @@ def identifiability(
     return raise_unless_successful(found, throw)
 
 
-@eqx.filter_jit
+@compiled
 def _triangle_and_failures(model, theta):
     roots = model.information_roots(theta)
     return triangular_root(roots), failures_of_roots(roots)

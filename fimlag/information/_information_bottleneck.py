@@ -7,6 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._implicit import frozen, implicit_root
 from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -172,7 +173,7 @@ class _State(eqx.Module):
     iterations: Int[Array, ""]
 
 
-@eqx.filter_jit
+@compiled
 def _solve(joint, beta, starts, tolerance: float, max_iterations: int) -> InformationBottleneck:
     problem = _Problem(joint, beta)
     fixed = frozen(problem)

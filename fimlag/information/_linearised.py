@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from fimlag._compiled import compiled
 from fimlag.information._root import SquareRoot
 
 KEPT = 2**28
@@ -72,7 +73,7 @@ class LinearisedRoot(eqx.Module):
         return jax.lax.scan(step, jnp.zeros_like(self.root.vector), jnp.arange(blocks))[0]
 
 
-@eqx.filter_jit
+@compiled
 def linearised(root: SquareRoot) -> LinearisedRoot:
     """The root with its linear maps: kept where one block, or few bytes, make the whole."""
 
@@ -86,19 +87,19 @@ def linearised(root: SquareRoot) -> LinearisedRoot:
     return LinearisedRoot(root, maps())
 
 
-@eqx.filter_jit
+@compiled
 def gram_times(roots: tuple[LinearisedRoot, ...], vector: Float[Array, " d"]) -> Float[Array, " d"]:
     """The information times a vector."""
     return reduce(jnp.add, [root.gram_times(vector) for root in roots])
 
 
-@eqx.filter_jit
+@compiled
 def times(roots: tuple[LinearisedRoot, ...], vector: Float[Array, " d"]) -> Float[Array, " rows"]:
     """All rows times a vector."""
     return jnp.concatenate([root.times(vector) for root in roots])
 
 
-@eqx.filter_jit
+@compiled
 def transposed_times(roots: tuple[LinearisedRoot, ...], rows: Float[Array, " rows"]) -> Float[Array, " d"]:
     """The combination of all rows with the numbers given."""
     ends = [sum(root.root.rows for root in roots[:i]) for i in range(len(roots) + 1)]

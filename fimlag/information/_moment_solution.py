@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, first_failure
 from fimlag.information._base_measure import BaseMeasure
@@ -62,7 +63,7 @@ class ActiveEquations(eqx.Module):
         return solve
 
 
-@eqx.filter_jit
+@compiled
 def solve_moments(
     measure: BaseMeasure,
     lower: Float[Array, " d"],

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import lineax as lx
 from jaxtyping import Array, Float
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, raise_unless_successful
 from fimlag._types import Coordinates, RealScalarLike
@@ -173,12 +174,12 @@ def _squares(rows):
     return jnp.sum(rows**2, axis=0)
 
 
-@eqx.filter_jit
+@compiled
 def _sum_over_rows(roots, part):
     return sum_over_rows(tuple(root.root for root in roots), part)
 
 
-@eqx.filter_jit
+@compiled
 def _verdict(roots) -> RESULTS:
     """What befell the expectation, and whether the product with a generic vector is finite."""
     failures = failures_of_roots(tuple(root.root for root in roots))

@@ -1,10 +1,10 @@
 """The rate-distortion function of a discrete memoryless source, with a certificate."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
@@ -118,7 +118,7 @@ class _DualProgram(AbstractConvexProgram):
         return jnp.append(self.source @ self.factors(v) - 1.0, -v[-1])
 
 
-@eqx.filter_jit
+@compiled
 def _solve(source, distortion, level, tolerance: float, max_iterations: int) -> RateDistortion:
     symbols, letters = distortion.shape
     program, floor, scale = _program(source, distortion, level)

@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._results import RESULTS, either_failure, first_failure
 from fimlag.integrators._bracket import bracketed_root
 from fimlag.integrators._motion import March, Phase, Start, begin
@@ -54,7 +54,7 @@ class Found(NamedTuple):
     s: Float[Array, " count"] | None
 
 
-@eqx.filter_jit
+@compiled
 def seek_crossings(start: Start, event: Callable, direction: int, count: int) -> tuple[Found, RESULTS]:
     """The crossings of an event, and what went wrong while marching or locating them."""
     march, phase, regular = begin(start, start.q, start.p, start.v, start.s)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._types import LagrangianFn, RealScalarLike, as_field
 from fimlag.integrators._first_order import derivatives_along, state_names
@@ -101,7 +102,7 @@ def dense_output(system: LagrangianFn, trajectory: Trajectory, matched: int | No
     return _dense(FlatLagrangian(as_field(system), structure), trajectory, int(matched))
 
 
-@eqx.filter_jit
+@compiled
 def _dense(flat: FlatLagrangian, trajectory: Trajectory, matched: int) -> DenseTrajectory:
     rows = {name: jax.vmap(flat.structure.flatten)(getattr(trajectory, name)) for name in ("q", "v")}
     states = tuple({**rows, "s": trajectory.s}[name] for name in state_names(flat.lagrangian))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 
+from fimlag._compiled import compiled
 from fimlag._results import either_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._adjoint import AbstractAdjoint
@@ -84,7 +85,7 @@ def integrate(
     return raise_unless_successful(_run(start, adjoint, save_every, compensated, throw), throw)
 
 
-@eqx.filter_jit
+@compiled
 def _run(start: Start, adjoint, save_every, compensated, throw) -> Trajectory:
     plan = course(start, adjoint, save_every, compensated)
     record, rows, result = adjoint.along(plan.walk, plan.state, plan.record, throw)

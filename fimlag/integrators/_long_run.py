@@ -12,6 +12,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Int, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._results import RESULTS, either_failure
 from fimlag.integrators._adjoint import AbstractAdjoint
 from fimlag.integrators._course import Course, course, trajectory
@@ -78,20 +79,20 @@ def _advanced(plan: Plan, carry, done: int, count: int):
     return carry, [_shown(plan, carry)] if (done + count) % plan.save_every == 0 else []
 
 
-@eqx.filter_jit
+@compiled
 def _begin(plan: Plan) -> PyTree:
     begun = plan.course()
     return begun.state, begun.record
 
 
-@eqx.filter_jit
+@compiled
 def _through(plan: Plan, carry: PyTree, first: Int[Array, ""], rows: int):
     """The carry after whole rows, and these."""
     walk = plan.course().walk._replace(rows=rows)
     return by_scalars(walk.through)(carry, first)
 
 
-@eqx.filter_jit
+@compiled
 def _onward(plan: Plan, carry: PyTree, first: Int[Array, ""], count: Int[Array, ""]) -> PyTree:
     """The carry after some steps."""
     walk = plan.course().walk
@@ -102,13 +103,13 @@ def _onward(plan: Plan, carry: PyTree, first: Int[Array, ""], count: Int[Array, 
     return by_scalars(march)(carry, first, count)
 
 
-@eqx.filter_jit
+@compiled
 def _shown(plan: Plan, carry: PyTree) -> PyTree:
     """The row of a carry."""
     return jax.tree.map(lambda leaf: leaf[None], plan.course().walk.show(carry[0]))
 
 
-@eqx.filter_jit
+@compiled
 def _finished(plan: Plan, carry: PyTree, rows: PyTree, counts: Int[Array, " rows"]) -> Trajectory:
     return trajectory(plan.start, plan.course(), counts, carry[1], rows)
 

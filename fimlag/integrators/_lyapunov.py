@@ -8,6 +8,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
+from fimlag._compiled import compiled
 from fimlag._results import RESULTS, AbstractSolution, either_failure, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._method import AbstractMethod
@@ -95,7 +96,7 @@ def lyapunov_exponents(
     return raise_unless_successful(solution, throw)
 
 
-@eqx.filter_jit
+@compiled
 def _growth(start: Start, every: int, count: int):
     """The logarithms of the growth between renormalisations, shape (rows, count), their times, and the result."""
     coordinates = PhaseCoordinates(start)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._results import RESULTS, AbstractSolution, either_failure, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike
 from fimlag.integrators._adjoint import DirectAdjoint
@@ -156,7 +157,7 @@ def monodromy(
     return raise_unless_successful(Monodromy(matrix=matrix, **ends, result=result, method=start.method), throw)
 
 
-@eqx.filter_jit
+@compiled
 def _monodromy(start: Start):
     coordinates = PhaseCoordinates(start)
     last, looked_at = jnp.asarray(start.steps), jnp.asarray(inspected_steps(start.steps))

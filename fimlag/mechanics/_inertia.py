@@ -10,6 +10,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure
 from fimlag._linear import solve
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -125,12 +126,12 @@ def acceleration_estimate(
     return raise_unless_successful(estimate, throw)
 
 
-@eqx.filter_jit
+@compiled
 def _inertia_at(flat: FlatLagrangian, t, q, v, rtol) -> Inertia:
     return _inertia(flat_mass_matrix(flat, t, q, v), flat.structure, rtol)
 
 
-@eqx.filter_jit
+@compiled
 def _estimate(flat: FlatLagrangian, t, q, v, rtol) -> AccelerationEstimate:
     mass, drive = flat_equations(flat, t, q, v)
     signs = _inertia((mass + mass.T) / 2, flat.structure, rtol)

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fimlag._compiled import compiled
 from fimlag._flat import flatten
 from fimlag._scalarise import entries_of
 from fimlag._types import Coordinates, LagrangianFn
@@ -105,7 +105,7 @@ def _shown(system: LagrangianFn, q0: Coordinates) -> bool:
     return _reading(FlatLagrangian(system, structure), vector)
 
 
-@eqx.filter_jit
+@compiled
 def _reading(flat, vector) -> bool:
     """Read once for each program, as jit does."""
     return separation(flat, vector) is not None

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._implicit import frozen
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -126,7 +127,7 @@ def alpha_spray(model: AbstractModel, structure: Structure, alpha) -> Spray:
     return Spray(acceleration, chart_of(model))
 
 
-@eqx.filter_jit
+@compiled
 def _solve(model, structure, theta0, theta1, alpha, elements, points, rtol, max_iterations) -> AlphaGeodesicSolution:
     chart = chart_of(model)
     x0, chord = chart.free(theta0), chart.displacement(theta0, theta1)
@@ -155,7 +156,7 @@ def _solve(model, structure, theta0, theta1, alpha, elements, points, rtol, max_
     )
 
 
-@eqx.filter_jit
+@compiled
 def _exp_map(model, structure, theta, v, alpha, steps):
     spray = alpha_spray(model, structure, alpha)
     states, error = flow(spray, spray.state(theta, v), jnp.full((steps,), 1.0 / steps, theta.dtype))

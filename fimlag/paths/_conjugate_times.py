@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from fimlag._charts import IdentityChart
+from fimlag._compiled import compiled
 from fimlag._linear import solve
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import LagrangianFn
@@ -86,7 +87,7 @@ def conjugate_times(
     return raise_unless_successful(_conjugate_times(lagrangian, path, steps, max_times, index), throw)
 
 
-@eqx.filter_jit
+@compiled
 def _conjugate_times(lagrangian, path: Path, steps, max_times, morse_index) -> ConjugateTimes:
     chart = IdentityChart() if path.chart is None else path.chart
     propagator = _Propagator(InChart(FlatLagrangian(lagrangian, path.structure), chart), path)

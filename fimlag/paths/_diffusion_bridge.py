@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Key, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, RealScalarLike, as_field
@@ -142,7 +142,7 @@ def _flat_guide(guide, structure: Structure, steps: int, dtype):
     return jax.vmap(lambda point: structure.flatten(point, "the guide"))(guide).astype(dtype)
 
 
-@eqx.filter_jit
+@compiled
 def _solve(
     drift, diffusion, noise, ends, guide, key, structure: Structure, paths: int, steps: int, linearisations: int
 ):

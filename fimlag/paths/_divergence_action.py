@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from fimlag._charts import AbstractChart, IdentityChart
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._types import Coordinates, MetricFn, RealScalarLike
 from fimlag.geometry import AbstractMetric, as_metric
@@ -66,7 +67,7 @@ def divergence_action(
     return _action(lagrangian, flat, t0, t1, metric)
 
 
-@eqx.filter_jit
+@compiled
 def _action(lagrangian: "FreeDivergence", points: Float[Array, "points d"], t0, t1, metric) -> Float[Array, ""]:
     free = jax.vmap(lagrangian.chart.free)(points)
     steps = points.shape[0] - 1

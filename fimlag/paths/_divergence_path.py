@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from fimlag._charts import AbstractChart
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -126,7 +127,7 @@ def least_divergence_path(
     return raise_unless_successful(solution, throw)
 
 
-@eqx.filter_jit
+@compiled
 def _solve(
     lagrangian: FreeDivergence, metric, q0, q1, t0, t1, guess, steps, stationary, rtol, max_iterations
 ) -> LeastDivergenceSolution:

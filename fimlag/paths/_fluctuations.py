@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from fimlag._compiled import compiled
 from fimlag._flat import flatten
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import LagrangianFn, RealScalarLike, as_field
@@ -114,7 +115,7 @@ def path_uncertainty(
     return raise_unless_successful(_uncertainty(*arguments, jnp.asarray(noise, dtype), elements, degree), throw)
 
 
-@eqx.filter_jit
+@compiled
 def _determinant(lagrangian, path, t0, t1, elements, degree):
     condensed = _condensed(lagrangian, path, t0, t1, elements, degree)
     sign, size = _mixed(condensed.blocks)
@@ -122,7 +123,7 @@ def _determinant(lagrangian, path, t0, t1, elements, degree):
     return sign * free_sign * jnp.exp(free_size - size)
 
 
-@eqx.filter_jit
+@compiled
 def _uncertainty(lagrangian, path, t0, t1, noise, elements, degree) -> PathUncertainty:
     condensed = _condensed(lagrangian, path, t0, t1, elements, degree)
     diagonal, coupling = _assembled(condensed.blocks)

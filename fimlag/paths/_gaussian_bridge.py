@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Key
 
+from fimlag._compiled import compiled
 from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
@@ -192,7 +193,7 @@ def gaussian_schroedinger_bridge(
     return raise_unless_successful(_solve(start, end, reference), throw)
 
 
-@eqx.filter_jit
+@compiled
 def _solve(start, end, reference: LinearReference) -> GaussianBridge:
     (mean0, covariance0), (mean1, covariance1) = start, end
     noise = reference.noise

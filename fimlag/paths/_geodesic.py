@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from fimlag._charts import AbstractChart, IdentityChart
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._linear import solve
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -221,7 +222,7 @@ def log_map(
     return _nan_where(solution.result != RESULTS.successful, _first_velocity(metric, solution.path))
 
 
-@eqx.filter_jit
+@compiled
 def _first_velocity(metric: AbstractMetric, path: Path):
     """The velocity at the start of a geodesic that its first momentum has."""
     chart, free = _in_free_coordinates(metric, path.structure)
@@ -286,7 +287,7 @@ def exp_map(metric: MetricFn, q: Coordinates, v: Coordinates, *, steps: int = 32
     return _shot(as_metric(metric), structure, vector, velocity, steps)
 
 
-@eqx.filter_jit
+@compiled
 def _shot(metric: AbstractMetric, structure: Structure, vector, velocity, steps: int):
     """The end of the geodesic from a flat point and velocity, in the caller's structure."""
     chart, free = _in_free_coordinates(metric, structure)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, MetricFn, RealScalarLike
@@ -151,7 +152,7 @@ def unresolved(error: Float[Array, "2 d"], states: Float[Array, "rows 2 d"]):
     return ~jnp.all(jnp.max(error, axis=1) <= tolerance * scale)
 
 
-@eqx.filter_jit
+@compiled
 def _jacobi_field(metric, structure, q, v, j0, dj0, t1, steps) -> JacobiField:
     spray = levi_civita(metric, structure)
     sizes = jnp.full((steps,), 1.0 / steps, q.dtype) * t1
@@ -175,7 +176,7 @@ def _jacobi_field(metric, structure, q, v, j0, dj0, t1, steps) -> JacobiField:
     return JacobiField(t=times, q=q, v=v, j=j, dj=dj, error_estimate=relative, result=result)
 
 
-@eqx.filter_jit
+@compiled
 def _conjugate_points(metric, structure, q, v, t1, steps, max_points) -> ConjugatePoints:
     spray = levi_civita(metric, structure)
     sizes = jnp.asarray(uneven_steps(steps), q.dtype) * t1

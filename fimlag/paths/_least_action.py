@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import Coordinates, LagrangianFn, RealScalarLike, as_field
@@ -200,7 +201,7 @@ def solve(problem: Problem, meshes: Meshes) -> LeastActionSolution:
     return solution
 
 
-@eqx.filter_jit
+@compiled
 def _solve(problem: Problem, meshes: Meshes) -> LeastActionSolution:
     chart, route = chart_of(problem.lagrangian), problem.route
     action, guessed = discretised(problem, chart, meshes.mesh(meshes.finest, route.segments))

@@ -7,6 +7,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int, PyTree, Real
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._implicit import frozen
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -104,7 +105,7 @@ def _flat_points(points):
     return jax.vmap(lambda point: flatten(point)[0])(jax.tree_util.tree_map(jnp.asarray, points)), structure
 
 
-@eqx.filter_jit
+@compiled
 def _solve(metric, structure: Structure, points, weights, bound, elements, nodes, max_iterations) -> FrechetMean:
     chart = chart_of(metric)
     legal = jnp.all(weights >= 0) & jnp.all(jnp.isfinite(points))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Key
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._results import RESULTS, AbstractSolution, first_failure
 from fimlag._types import Coordinates, RealScalarLike, as_field
@@ -68,7 +69,7 @@ def course_of(
     return Course(as_field(start) if callable(start) else example, t0, t1, noise, key, structure, paths, steps)
 
 
-@eqx.filter_jit
+@compiled
 def path_expectation(process: FlatProcess, course: Course, integrand: Callable) -> PathExpectation:
     r"""The mean of $\int f(X_t)\, dt / \varepsilon$ over the paths of a diffusion in the sense of Ito.
 

@@ -9,6 +9,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from fimlag._compiled import compiled
 from fimlag._types import MetricFn
 from fimlag.geometry import as_metric
 from fimlag.mechanics._discrete import element_basis
@@ -17,14 +18,14 @@ from fimlag.paths._mesh import nodal_times, place_among
 _NEWTON_STEPS = 64
 
 
-@eqx.filter_jit
+@compiled
 def resampled(path, knots: Float[Array, " edges"], degree: int):
     """The path that interpolates another at the nodes of another mesh, in the same free coordinates."""
     nodes = jax.vmap(path.displacement)(nodal_times(knots, degree))
     return replace(path, knots=knots, start=path.start + nodes[0], offsets=nodes - nodes[:1], degree=degree)
 
 
-@eqx.filter_jit
+@compiled
 def run_backward(path):
     """The path run backward through the same interval."""
     knots = jnp.append(path.t0 + (path.t1 - path.knots[:0:-1]), path.t1)
@@ -32,7 +33,7 @@ def run_backward(path):
     return replace(path, knots=knots, start=path.start + offsets[0], offsets=offsets - offsets[:1])
 
 
-@eqx.filter_jit
+@compiled
 def length(path, metric: MetricFn, t: Float[Array, ""] | None, points: int) -> Float[Array, ""]:
     """The length of a path up to a time, or of all of it, NaN outside its interval."""
     speed = _speed_of(path, metric)
@@ -45,7 +46,7 @@ def length(path, metric: MetricFn, t: Float[Array, ""] | None, points: int) -> F
     return before + _integral(speed, left, left + share * (right - left), points)
 
 
-@eqx.filter_jit
+@compiled
 def with_constant_speed(path, metric: MetricFn, degree: int, points: int):
     """The path whose time is proportional to its length; each element becomes one."""
     speed = eqx.filter_closure_convert(_speed_of(path, metric), path.t0)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -152,7 +153,7 @@ def quasi_potential(
     return jnp.where(solution.succeeded, solution.action, jnp.nan)
 
 
-@eqx.filter_jit
+@compiled
 def _solve(process: FlatProcess, q0, q1, guess, elements, degree, rtol, max_iterations) -> GeometricActionSolution:
     terms = eqx.filter_closure_convert(process.action_terms, q0, q0)
     coincident = jnp.all(q0 == q1)

@@ -2,12 +2,12 @@
 
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Key
 
+from fimlag._compiled import compiled
 from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
@@ -190,7 +190,7 @@ def _covariance(S, T):
     return 0.25 * T * (inverse + inverse.T)
 
 
-@eqx.filter_jit
+@compiled
 def _stationary(equation, T, W, discount) -> SoftLQR:
     P = stationary_value(equation)
     S = equation.precision(P)
@@ -223,7 +223,7 @@ def _stationary(equation, T, W, discount) -> SoftLQR:
     )
 
 
-@eqx.filter_jit
+@compiled
 def _finite(equation: DiscreteRiccati, T, W, terminal, horizon: int) -> SoftLQR:
     gamma = equation.discount
 

@@ -1,10 +1,10 @@
 """Markov decisions on finitely many states, with an entropy bonus or a cost of information."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Int, Key
 
+from fimlag._compiled import compiled
 from fimlag._precision import precision_of
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
 from fimlag._types import RealScalarLike
@@ -264,7 +264,7 @@ def _terminal(terminal, horizon, n: int, dtype):
     return end
 
 
-@eqx.filter_jit
+@compiled
 def _solve(problem, normalised, terminal, horizon: int | None, max_iterations: int) -> SoftMDP:
     arrays = (*jax.tree_util.tree_leaves(problem), terminal)
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(x)) for x in arrays]))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure
 from fimlag._results import RESULTS, either_failure, first_failure
 from fimlag._types import Outcomes, RealScalarLike, as_field
@@ -60,7 +61,7 @@ def statistics_along(
     return _moments_along(model, path, as_field(statistics), t0, t1, elements, points)
 
 
-@eqx.filter_jit
+@compiled
 def _moments_along(model, path, statistics, t0, t1, elements, points) -> StatisticsAlong:
     stations = along(path, t0, t1, elements, points)
 

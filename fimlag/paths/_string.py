@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._implicit import frozen, implicit_root
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -150,7 +151,7 @@ class _FlatPotential(eqx.Module):
         return jnp.asarray(value)
 
 
-@eqx.filter_jit
+@compiled
 def _solve(potential, structure: Structure, q0, q1, guess, images, max_iterations) -> MinimumEnergyPath:
     flat = eqx.filter_closure_convert(_FlatPotential(potential, structure), q0)
     fixed, first = frozen(flat), lax.stop_gradient(_first_images(guess, structure, q0, q1, images))

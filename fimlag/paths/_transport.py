@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from fimlag._compiled import compiled
 from fimlag._flat import Structure, flatten
 from fimlag._linear import solve
 from fimlag._results import RESULTS, AbstractSolution, first_failure, raise_unless_successful
@@ -210,7 +211,7 @@ def holonomy(
     return jnp.where(closed & (carry.result == RESULTS.successful), carry.matrix, jnp.nan)
 
 
-@eqx.filter_jit
+@compiled
 def _transport(metric, path, t0, t1, connection, steps, rtol) -> ParallelTransport:
     start, structure = flatten(path(t0), "the path's point")
     t0, t1 = (jnp.asarray(t, start.dtype) for t in (t0, t1))
