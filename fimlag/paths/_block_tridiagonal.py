@@ -3,6 +3,7 @@
 Every array carries lanes, the members of an ensemble, on its last axis: small matrices then become long vectors.
 """
 
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -10,7 +11,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-_UNROLLED = 4  # the largest block whose elimination is written out
+_UNROLLED = 4  # the largest block whose inversion is written out
+_FEW, _MANY = 32, 64
+"""Up to so many eliminations, of at least so many matrices at once, are written out."""
 
 
 def multiply(a: Float[Array, "n k *lanes"], b: Float[Array, "k m *lanes"]) -> Float[Array, "n m *lanes"]:
@@ -104,7 +107,7 @@ class CondensedElements(eqx.Module):
     """
 
     rows: Float[Array, "m m elements lanes"]
-    """The multipliers of the elimination below the diagonal, its reduced rows on and above it."""
+    """The reduced rows of the elimination on and above the diagonal, its reduced columns below."""
     vertices: BlockTridiagonal | None
     d: int = eqx.field(static=True)
     held: tuple[int, ...] = eqx.field(static=True)
@@ -164,7 +167,7 @@ class CondensedElements(eqx.Module):
 
         def step(k, vector):
             below = _below(k, vector.shape[0], vector.ndim)
-            return vector - jnp.where(below, self.rows[:, k] * vector[k][None], 0.0)
+            return vector - jnp.where(below, self.rows[:, k] * (vector[k] / self.rows[k, k])[None], 0.0)
 
         return lax.fori_loop(0, self.interior, step, vector)
 
@@ -181,16 +184,21 @@ class CondensedElements(eqx.Module):
 
 
 def _eliminated(matrix, count: int):
-    """The first `count` unknowns eliminated without pivoting, the multipliers kept where the zeros would be.
+    """The first `count` unknowns eliminated without pivoting: reduced rows above the diagonal, columns below it.
 
-    What lies above and left of the unknowns still to be eliminated is not touched again: stages leave it behind.
+    What lies above and left of the unknowns still to be eliminated is not touched again. Written out, which takes
+    longer to compile, only the rest is touched; in a loop, whose arrays keep their shape, stages leave it behind.
     """
+    if count <= _FEW and math.prod(matrix.shape[2:]) >= _MANY:
+        for k in range(count):
+            row = matrix[k, k + 1 :]
+            matrix = matrix.at[k + 1 :, k + 1 :].add(-(row / matrix[k, k][None])[:, None] * row[None])
+        return matrix
 
     def step(k, rows):
         below = _below(k, rows.shape[0], rows.ndim - 1)
         row, factors = jnp.where(below, rows[k], 0.0), jnp.where(below, rows[:, k] / rows[k, k][None], 0.0)
-        keep = _only(k, rows.shape[0], 1, rows.ndim) & below[:, None]
-        return jnp.where(keep, factors[:, None], rows - factors[:, None] * row[None])
+        return rows - factors[:, None] * row[None]
 
     done = 0
     for end in _stages(count):

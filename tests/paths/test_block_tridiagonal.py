@@ -34,7 +34,9 @@ def assembled(blocks):
     return matrix[1:-1, :, 1:-1].reshape((total - 2) * d, -1)
 
 
-@pytest.mark.parametrize(("elements", "degree", "d"), [(4, 8, 2), (1, 3, 2), (2, 1, 3), (5, 1, 2), (3, 2, 1)])
+@pytest.mark.parametrize(
+    ("elements", "degree", "d"), [(4, 8, 2), (40, 8, 2), (1, 3, 2), (2, 1, 3), (5, 1, 2), (3, 2, 1)]
+)
 @pytest.mark.parametrize("shift", [0.0, 20.0])
 def test_solution_and_inertia_agree_with_dense(elements, degree, d, shift):
     blocks = random_elements(elements, degree, d, shift)
