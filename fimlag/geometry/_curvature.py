@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from fimlag._charts import IdentityChart
 from fimlag._linear import solve
@@ -174,7 +174,8 @@ def lowered_curvature(
     """
     raised = raised_first(matrix, symbols)
     half = jnp.einsum("adbc->abcd", slope) - jnp.einsum("eca,edb->abcd", dual, raised)
-    return half - half.swapaxes(2, 3)
+    # A compiler may round the same number in two ways: where c = d the difference is to vanish all the same.
+    return jnp.where(_differ(half.shape[0])[None, None], half - half.swapaxes(2, 3), 0.0)
 
 
 def metric_jet(flat: Callable, q: Float[Array, " d"]):
@@ -221,13 +222,19 @@ def flat_riemann(flat: Callable, q: Float[Array, " d"]) -> tuple[Float[Array, "d
     first = first_kind_of(derivative)
     # Of the slope of the symbols, d_c d_d g_ab has no part in the curvature: it would cost digits.
     slope = 0.5 * (second - jnp.einsum("ijak->aijk", second))
-    return matrix, raised_first(matrix, lowered_curvature(matrix, first, first, slope))
+    lowered = lowered_curvature(matrix, first, first, slope)
+    return matrix, raised_first(matrix, jnp.where(_differ(len(q))[:, :, None, None], lowered, 0.0))
 
 
 def ricci_of(riemann: Float[Array, "d d d d"]) -> Float[Array, "d d"]:
     """The Ricci tensor of $R^a{}_{bcd}$, symmetric by construction."""
     ricci = jnp.einsum("abad->bd", riemann)
     return 0.5 * (ricci + ricci.T)
+
+
+def _differ(d: int) -> Bool[Array, "d d"]:
+    """Where two indices differ."""
+    return ~jnp.eye(d, dtype=bool)
 
 
 def _plane(matrix, u, w):
