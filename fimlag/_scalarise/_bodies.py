@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fimlag._one_function import in_one_function
 from fimlag._scalarise._graph import Node, live
-from fimlag._scalarise._one_function import in_one_function
 
 _HEAVIEST = 3000  # the most operations in one function: beyond, compiling takes longer than it saves
 

@@ -4,16 +4,20 @@ Every array carries lanes, the members of an ensemble, on its last axis: small m
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from fimlag._one_function import in_one_function
+
 _UNROLLED = 4  # the largest block whose inversion is written out
 _FEW, _MANY = 32, 64
 """Up to so many eliminations, of at least so many matrices at once, are written out."""
+_LONG = 4
+"""Loops of so many steps are compiled as a whole."""
 
 
 def multiply(a: Float[Array, "n k *lanes"], b: Float[Array, "k m *lanes"]) -> Float[Array, "n m *lanes"]:
@@ -74,8 +78,10 @@ class BlockTridiagonal(eqx.Module):
             inverse, pivots = invert_symmetric(0.5 * (reduced + reduced.swapaxes(0, 1)))
             return inverse, (inverse, pivots)
 
-        start = jnp.zeros_like(diagonal[0])
-        _, (self.inverses, self.pivots) = lax.scan(eliminate, start, (diagonal, couplings))
+        def through(start, *rows):
+            return lax.scan(eliminate, start, rows)[1]
+
+        self.inverses, self.pivots = _loop(diagonal.shape[0], through, jnp.zeros_like(diagonal[0]), diagonal, couplings)
         self.couplings = couplings
 
     def solve(self, right: Float[Array, "n d lanes"]) -> Float[Array, "n d lanes"]:
@@ -91,10 +97,13 @@ class BlockTridiagonal(eqx.Module):
             carry = vector - apply(inverse, apply(next_coupling, carry))
             return carry, carry
 
+        def both_ways(start, inverses, couplings, following, right):
+            _, reduced = lax.scan(forward, start, (inverses, couplings, right))
+            return [lax.scan(backward, start, (inverses, following, reduced), reverse=True)[1]]
+
         start = jnp.zeros_like(right[0])
-        _, reduced = lax.scan(forward, start, (self.inverses, self.couplings, right))
         following = jnp.concatenate([self.couplings[1:], jnp.zeros_like(self.couplings[:1])])
-        return lax.scan(backward, start, (self.inverses, following, reduced), reverse=True)[1]
+        return _loop(right.shape[0], both_ways, start, self.inverses, self.couplings, following, right)[0]
 
 
 class CondensedElements(eqx.Module):
@@ -165,22 +174,32 @@ class CondensedElements(eqx.Module):
     def _forward(self, vector):
         """The multipliers of the elimination applied to right-hand sides, those of the vertices included."""
 
-        def step(k, vector):
+        def step(k, state):
+            rows, vector = state
             below = _below(k, vector.shape[0], vector.ndim)
-            return vector - jnp.where(below, self.rows[:, k] * (vector[k] / self.rows[k, k])[None], 0.0)
+            return rows, vector - jnp.where(below, rows[:, k] * (vector[k] / rows[k, k])[None], 0.0)
 
-        return lax.fori_loop(0, self.interior, step, vector)
+        return _loop(self.interior, lambda *state: lax.fori_loop(0, self.interior, step, state), self.rows, vector)[1]
 
     def _backward(self, vector):
         """Back substitution inside the elements, from known vertices."""
 
-        def step(i, vector):
+        def step(i, state):
+            rows, vector = state
             k = self.interior - 1 - i
-            row = self.rows[k]
+            row = rows[k]
             known = jnp.where(_below(k, vector.shape[0], vector.ndim), row * vector, 0.0)
-            return vector.at[k].set((vector[k] - jnp.sum(known, axis=0)) / row[k])
+            return rows, vector.at[k].set((vector[k] - jnp.sum(known, axis=0)) / row[k])
 
-        return lax.fori_loop(0, self.interior, step, vector)
+        return _loop(self.interior, lambda *state: lax.fori_loop(0, self.interior, step, state), self.rows, vector)[1]
+
+
+def _loop(steps: int, function: Callable, *values):
+    """What a function with a loop of so many steps returns, compiled as a whole where it is long.
+
+    The compiler takes a loop of a single step apart, and what it makes of that cannot be a function of its own.
+    """
+    return in_one_function(function, *values) if steps >= _LONG else function(*values)
 
 
 def _eliminated(matrix, count: int):
