@@ -7,7 +7,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jax.extend.core.primitives import convert_element_type_p
 
-from fimlag._scalarise._bodies import evaluated
+from fimlag._scalarise._bodies import evaluated, weight
 from fimlag._scalarise._graph import Graph, Node, TooLargeError, live
 from fimlag._scalarise._reader import Reader
 from fimlag._scalarise._values import LARGEST, UnreadableError, Value, constant, is_known, packed
@@ -43,15 +43,28 @@ class Program:
     def as_scalars(self, *inputs, differentiable: bool = False) -> list:
         """The program by scalar code, as it is written where that is not possible."""
         graph = Graph(self.limit, differentiable)
-        entries = [graph.input(jnp.shape(value), jnp.result_type(value), 0) for value in inputs]
         try:
-            nodes = [packed(graph, output) for output in self.read(graph, entries)]
+            entries, operations, nodes = self._taken_apart(graph, inputs)
         except (TooLargeError, UnreadableError):
             return self.as_written(*inputs)
-        inside, _ = live(nodes, -1)
         known = {entry.order: value for entry, value in zip(entries, inputs, strict=True)}
-        values = evaluated([node for node in inside if node.operation is not None], nodes, known)
+        values = evaluated(operations, nodes, known)
         return [_of_kind(value, variable.aval) for value, variable in zip(values, self.jaxpr.outvars, strict=True)]
+
+    def is_plain(self, operations: int, *inputs) -> bool:
+        """Whether it takes apart wholly, with no large array or routine of a library left, into so few operations."""
+        try:
+            _, found, _ = self._taken_apart(Graph(self.limit), inputs)
+        except (TooLargeError, UnreadableError):
+            return False
+        return sum(weight(node.operation) for node in found) <= operations
+
+    def _taken_apart(self, graph: Graph, inputs) -> tuple[list[Node], list[Node], list[Node]]:
+        """The nodes of the inputs, of the operations in their order, and of the outputs."""
+        entries = [graph.input(jnp.shape(value), jnp.result_type(value), 0) for value in inputs]
+        nodes = [packed(graph, output) for output in self.read(graph, entries)]
+        inside, _ = live(nodes, -1)
+        return entries, [node for node in inside if node.operation is not None], nodes
 
 
 def brings_cotangents(program: Jaxpr | ClosedJaxpr) -> bool:

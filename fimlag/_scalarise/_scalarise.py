@@ -12,9 +12,14 @@ from fimlag._scalarise._program import Program, brings_cotangents
 
 _OPERATIONS = 20_000  # the most made while a program is read
 _OF_DERIVATIVES = 5_000  # the most for derivatives, which are compiled with what reverse mode adds
+_OF_ALTERNATIVES = 800  # the most where arrays are an alternative
 
 
-def scalarised(function: Callable, evaluation: Callable[[Callable], Callable] | None = None) -> Callable:
+def scalarised(
+    function: Callable,
+    evaluation: Callable[[Callable], Callable] | None = None,
+    otherwise: Callable | None = None,
+) -> Callable:
     """A function of arrays, evaluated entry by entry: same values, same derivatives, same batching.
 
     When it is traced, small arrays are taken apart into numbers, known numbers and structural zeros are folded, equal
@@ -24,7 +29,8 @@ def scalarised(function: Callable, evaluation: Callable[[Callable], Callable] | 
     Derivatives of every order are those of the function as written, rules and all, and scalar code in turn.
 
     **Arguments:** `function`: of pytrees of arrays; what it closes over may be traced; `evaluation`: a transformation
-    of a function of arrays, applied to the scalar code where nothing is differentiated.
+    of a function of arrays, applied to the scalar code where nothing is differentiated; `otherwise`: the same function
+    in a form that suits arrays, for where not all of it can be taken apart, or into too much to be compiled quickly.
 
     **Returns:** a function of the same arguments, its outputs equal up to round-off.
     """
@@ -34,6 +40,8 @@ def scalarised(function: Callable, evaluation: Callable[[Callable], Callable] | 
         leaves = [jnp.asarray(leaf) for leaf in leaves]
         traced, shape = jax.make_jaxpr(lambda *leaves: function(*treedef.unflatten(leaves)), return_shape=True)(*leaves)
         program = Program(traced, _OPERATIONS)
+        if otherwise is not None and not program.is_plain(_OF_ALTERNATIVES, *program.unknown, *leaves):
+            return otherwise(*args)
         outputs = _run(program, evaluation)(*program.unknown, *leaves)
         return jax.tree.unflatten(jax.tree.structure(shape), outputs)
 

@@ -124,3 +124,19 @@ def test_lagrangians_and_their_equations_of_motion_are_those_of_the_arrays(compa
         name: (lambda q, v, L=L: fl.acceleration(L, 0.3, q, v), *point(size)) for name, (L, size) in LAGRANGIANS.items()
     }
     compare(motion, ulps=1000)  # condition of the mass matrix
+
+
+LARGE = {
+    "library": lambda x: jnp.linalg.eigvalsh(MATRIX * x[0])[0],
+    "many operations": lambda x: sum(jnp.sin(k * x[0]) for k in range(1000)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_an_alternative_takes_over_what_does_not_come_apart_into_a_few_numbers(name):
+    def other(x):
+        return jnp.array(7.0)
+
+    assert scalarised(LARGE[name], otherwise=other)(X) == 7
+    np.testing.assert_allclose(scalarised(LARGE[name])(X), LARGE[name](X), rtol=1e-13)
+    assert scalarised(lambda x: x[0] * x[1], otherwise=other)(X) == X[0] * X[1]
