@@ -1,6 +1,7 @@
 """The action of a Lagrangian over all polynomial paths between stations: value, gradient, second variation."""
 
 from dataclasses import replace
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from fimlag._scalarise import scalarised
 from fimlag.paths._elements import Mesh
 from fimlag.paths._functionals import Barrier, Functionals
 from fimlag.paths._stations import Stations
@@ -139,18 +141,11 @@ class DiscreteAction(eqx.Module):
         def at_point(functionals, soft, t, z):
             multipliers, barrier = soft
 
-            def density(z):
+            def density(t, z):
                 lagrangian, *constraints = _densities(functionals, barrier, t, z)
                 return lagrangian + sum(m * c for m, c in zip(multipliers, constraints, strict=True))
 
-            def value_and_slope(z):
-                value, slope = jax.value_and_grad(density)(z)
-                return slope, value
-
-            slope, tangent_map, value = jax.linearize(value_and_slope, z, has_aux=True)
-            directions = jnp.eye(z.size, dtype=z.dtype).reshape(-1, *z.shape)
-            # One direction after the other: side by side, each would repeat the work that they share.
-            return value, slope, lax.map(tangent_map, directions).reshape(*z.shape, *z.shape)
+            return _second_order(density, t, z)
 
         states = self._local(y.nodes)
         multipliers = y.border[self.stations.count :][: self.targets.shape[0]]
@@ -216,7 +211,7 @@ class DiscreteAction(eqx.Module):
     def _on_surface(self, number, stations):
         """The values of a surface's function at its station, shape (m, lanes)."""
         place = self.origin + stations.places[self.functionals.at_stations[number]]
-        return self._in_lanes(lambda functionals, q: functionals.surfaces[number](q), place)
+        return self._in_lanes(lambda functionals, q: functionals.surfaces[number](q))(place)
 
     def _bordering(self, states, border):
         """The derivatives of the weighted slopes in the globals, and the first and second derivatives in these."""
@@ -273,21 +268,23 @@ class DiscreteAction(eqx.Module):
         points, count, lanes = states.shape[2:]
         abscissae = jnp.asarray(self.mesh.basis.abscissae, states.dtype)
         times = stations.starts(self.mesh)[None] + steps[None] * abscissae[:, None, None]
-        in_lane = jax.vmap(function, (None, None, 0, -1), -1)
         flat_states, flat_times = states.reshape(2, self.d, -1, lanes), times.reshape(-1, lanes)
-        results = self._in_lanes(in_lane, soft, flat_times, flat_states)
+        results = jax.vmap(self._in_lanes(function), (None, 0, -2), -2)(soft, flat_times, flat_states)
         return jax.tree_util.tree_map(lambda x: x.reshape(*x.shape[:-2], points, count, lanes), results)
 
-    def _in_lanes(self, function, *arguments):
-        """`function(functionals, *arguments)` in every lane, lanes last."""
+    def _in_lanes(self, function):
+        """`function(functionals, *arguments)` as a function of the arguments in every lane, lanes last."""
         arrays, rest = eqx.partition(self.functionals, eqx.is_array)
         leaves, treedef = jax.tree_util.tree_flatten(arrays)
+        axes = [None if common else 0 for common in self._common(leaves)]
 
         def one(leaves, *arguments):
             return function(eqx.combine(jax.tree_util.tree_unflatten(treedef, leaves), rest), *arguments)
 
-        axes = [None if common else 0 for common in self._common(leaves)]
-        return jax.vmap(one, (axes, *(-1 for _ in arguments)), -1)(leaves, *arguments)
+        def all_lanes(*arguments):
+            return jax.vmap(one, (axes, *(-1 for _ in arguments)), -1)(leaves, *arguments)
+
+        return all_lanes
 
 
 def _densities(functionals: Functionals, barrier: Barrier | None, t, z):
@@ -296,6 +293,23 @@ def _densities(functionals: Functionals, barrier: Barrier | None, t, z):
     if barrier is None:
         return densities
     return densities.at[0].add(barrier(functionals.margins(t, z[0], z[1])))
+
+
+def _second_order(function, t, z):
+    """Value, gradient and matrix of second derivatives in z of a function of time and of an array."""
+
+    def expanded(mapped, t, z):
+        def slope_and_value(z):
+            value, slope = jax.value_and_grad(function, 1)(t, z)
+            return slope, value
+
+        slope, tangent_map, value = jax.linearize(slope_and_value, z, has_aux=True)
+        columns = mapped(lambda e: tangent_map(e.reshape(z.shape)))(jnp.eye(z.size, dtype=z.dtype))
+        return value, slope, columns.reshape(*z.shape, *z.shape)
+
+    # Arrays take one direction after the other: side by side, each would repeat the work that they share.
+    in_turn = partial(expanded, partial(partial, lax.map))
+    return scalarised(partial(expanded, jax.vmap), otherwise=in_turn)(t, z)
 
 
 def _constant_product(matrix: np.ndarray, columns):

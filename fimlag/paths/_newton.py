@@ -174,7 +174,7 @@ def _iterate(problem, advance, y, max_iterations) -> NewtonState:
         after = lanes.where(~done, lax.cond(jnp.all(done), lambda: before, lambda: advance(state, expansion)), before)
         return NewtonState(
             y=after.y,
-            expansion=lanes.where(~state.finished, expansion, state.expansion),
+            expansion=expansion,
             damping=after.damping,
             refusals=after.refusals,
             morse_index=after.morse_index,
