@@ -31,12 +31,12 @@ class SecondVariation(eqx.Module):
     eigenvectors: Float[Array, "globals globals lanes"]
     multipliers: int = eqx.field(static=True)
 
-    def __init__(self, problem: DiscreteAction, y: Unknowns, expansion: Expansion, hessians=None, damping=None):
-        """The factor for an expansion at `y`, with damped `hessians` in the place of its own where they are given.
+    def __init__(self, problem: DiscreteAction, y: Unknowns, expansion: Expansion, matrices=None, damping=None):
+        """The factor for an expansion at `y`, with damped element `matrices` in the place of its own where given.
 
         Of `y` the globals alone count: the nodes may be those of elements of another degree.
         """
-        matrices = problem.assemble(y, expansion.hessians if hessians is None else hessians)
+        matrices = problem.assemble(y, expansion.hessians) if matrices is None else matrices
         self.inner = CondensedElements(matrices, problem.d, problem.mesh.held.tolist())
         columns = expansion.slope.shape[0]
         self.columns = jnp.zeros((0, problem.mesh.unknowns, *y.nodes.shape[1:]), y.nodes.dtype)

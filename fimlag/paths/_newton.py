@@ -1,5 +1,7 @@
 """Newton's method for stationary paths of discrete actions, in all lanes at once."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -64,8 +66,8 @@ def minimise(problem: DiscreteAction, y: Unknowns, max_iterations: int) -> Newto
 
     def advance(state: NewtonState, expansion: Expansion) -> Advance:
         gradient = problem.tested(state.y, expansion)
-        hessians = _damped(expansion.hessians, state.damping)
-        model = SecondVariation(problem, state.y, expansion, hessians, state.damping)
+        matrices = _damped_matrices(problem, state, expansion)
+        model = SecondVariation(problem, state.y, expansion, matrices, state.damping)
         step = _scaled(model.solve(gradient), -1.0)
         negative = model.negative_directions()
         convex = negative == 0
@@ -229,13 +231,14 @@ def _next_damping(damping, refusals, length, agreement, accepted, convex):
     return jnp.where(good, lower, jnp.where(poor, higher, damping))
 
 
-def _damped(hessians, damping):
-    """`(1 - th) H + th C + lam K` at every Gauss point."""
-    towards_convex, shift = jnp.minimum(damping, 1.0), jnp.maximum(damping - 1.0, 0.0)
+def _damped_matrices(problem, state, expansion):
+    """Element matrices from `(1 - th) H + th C + lam K` at every Gauss point."""
+    towards_convex, shift = jnp.minimum(state.damping, 1.0), jnp.maximum(state.damping - 1.0, 0.0)
 
     def blend(hessians):
         turned = lanes.along(towards_convex, hessians) * (convexified(hessians) - hessians)
-        blended = hessians + jnp.where(lanes.along(damping, hessians) > 0, turned, 0.0)
-        return blended + lanes.along(shift, hessians) * stiffness(hessians)
+        blended = hessians + jnp.where(lanes.along(state.damping, hessians) > 0, turned, 0.0)
+        return problem.assemble(state.y, blended + lanes.along(shift, hessians) * stiffness(hessians))
 
-    return lax.cond(jnp.any(damping > 0), blend, lambda hessians: hessians, hessians)
+    undamped = partial(problem.assemble, state.y)
+    return lax.cond(jnp.any(state.damping > 0), blend, undamped, expansion.hessians)
