@@ -12,7 +12,8 @@ import fimlag as fl
 
 PACKAGE = pathlib.Path(fl.__file__).parent
 FLOORS = (
-    ("_types", "_compiled", "_fast_cpu", "_scalarise"),
+    ("_types", "_compiled", "_fast_cpu", "_one_function"),
+    ("_scalarise",),
     ("_results", "_flat", "_charts", "_linear", "_implicit", "_precision"),
     ("information",),
     ("geometry",),
