@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from fimlag._one_function import in_one_function
 
-_UNROLLED = 4  # the largest block whose inversion is written out
+_UNROLLED = 4  # the largest block whose inversion and products are written out
 _FEW, _MANY = 32, 64
 """Up to so many eliminations, of at least so many matrices at once, are written out."""
 _LONG = 4
@@ -22,12 +22,14 @@ _LONG = 4
 
 def multiply(a: Float[Array, "n k *lanes"], b: Float[Array, "k m *lanes"]) -> Float[Array, "n m *lanes"]:
     """The matrix product in every lane."""
+    if b.shape[0] <= _UNROLLED:
+        return sum(a[:, k, None] * b[k][None] for k in range(b.shape[0]))
     return jnp.sum(a[:, :, None] * b[None], axis=1)
 
 
 def apply(matrix: Float[Array, "n k *lanes"], vector: Float[Array, "k *lanes"]) -> Float[Array, "n *lanes"]:
     """The matrix times a vector in every lane."""
-    return jnp.sum(matrix * vector[None], axis=1)
+    return multiply(matrix, vector[:, None])[:, 0]
 
 
 def invert_symmetric(matrix: Float[Array, "n n *lanes"]) -> tuple[Float[Array, "n n *lanes"], Float[Array, "n *lanes"]]:
@@ -81,7 +83,8 @@ class BlockTridiagonal(eqx.Module):
         def through(start, *rows):
             return lax.scan(eliminate, start, rows)[1]
 
-        self.inverses, self.pivots = _loop(diagonal.shape[0], through, jnp.zeros_like(diagonal[0]), diagonal, couplings)
+        start = jnp.zeros_like(diagonal[0])
+        self.inverses, self.pivots = _loop(self._steps(diagonal), through, start, diagonal, couplings)
         self.couplings = couplings
 
     def solve(self, right: Float[Array, "n d lanes"]) -> Float[Array, "n d lanes"]:
@@ -103,7 +106,12 @@ class BlockTridiagonal(eqx.Module):
 
         start = jnp.zeros_like(right[0])
         following = jnp.concatenate([self.couplings[1:], jnp.zeros_like(self.couplings[:1])])
-        return _loop(right.shape[0], both_ways, start, self.inverses, self.couplings, following, right)[0]
+        return _loop(self._steps(right), both_ways, start, self.inverses, self.couplings, following, right)[0]
+
+    @staticmethod
+    def _steps(rows):
+        """The steps of a loop over rows of blocks, none where their products are sums that the compiler takes out."""
+        return rows.shape[0] if rows.shape[1] <= _UNROLLED else 0
 
 
 class CondensedElements(eqx.Module):
@@ -182,22 +190,25 @@ class CondensedElements(eqx.Module):
         return _loop(self.interior, lambda *state: lax.fori_loop(0, self.interior, step, state), self.rows, vector)[1]
 
     def _backward(self, vector):
-        """Back substitution inside the elements, from known vertices."""
+        """Back substitution inside the elements, from known vertices, column after column."""
+        size = vector.shape[0]
 
         def step(i, state):
             rows, vector = state
-            k = self.interior - 1 - i
-            row = rows[k]
-            known = jnp.where(_below(k, vector.shape[0], vector.ndim), row * vector, 0.0)
-            return rows, vector.at[k].set((vector[k] - jnp.sum(known, axis=0)) / row[k])
+            k = size - 1 - i
+            known = vector[k] / jnp.where(k < self.interior, rows[k, k], 1.0)
+            inside = ~_below(jnp.minimum(k, self.interior) - 1, size, vector.ndim)
+            above = jnp.where(inside, rows[:, k], 0.0)
+            return rows, (vector - above * known[None]).at[k].set(known)
 
-        return _loop(self.interior, lambda *state: lax.fori_loop(0, self.interior, step, state), self.rows, vector)[1]
+        return _loop(size, lambda *state: lax.fori_loop(0, size, step, state), self.rows, vector)[1]
 
 
 def _loop(steps: int, function: Callable, *values):
     """What a function with a loop of so many steps returns, compiled as a whole where it is long.
 
-    The compiler takes a loop of a single step apart, and what it makes of that cannot be a function of its own.
+    The compiler takes a loop of a single step apart, and what it makes of that cannot be a function of its own. Nor can
+    the sums over an axis that it computes by a library: the function has to be without.
     """
     return in_one_function(function, *values) if steps >= _LONG else function(*values)
 
