@@ -3,6 +3,7 @@
 Every array carries lanes, the members of an ensemble, on its last axis: small matrices then become long vectors.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -22,8 +23,8 @@ _LONG = 4
 
 def multiply(a: Float[Array, "n k *lanes"], b: Float[Array, "k m *lanes"]) -> Float[Array, "n m *lanes"]:
     """The matrix product in every lane."""
-    if b.shape[0] <= _UNROLLED:
-        return sum(a[:, k, None] * b[k][None] for k in range(b.shape[0]))
+    if 0 < b.shape[0] <= _UNROLLED:
+        return functools.reduce(jnp.add, [a[:, k, None] * b[k][None] for k in range(b.shape[0])])
     return jnp.sum(a[:, :, None] * b[None], axis=1)
 
 
