@@ -14,6 +14,9 @@ def in_one_function(function: Callable, *values) -> list:
     XLA compiles a loop whose body is small as one function of the CPU. It runs the operations of any other one by one,
     at some 50 ns each, which is more than most of them take. The attributes that it gives to small loops itself say
     here that this one is to be treated so too.
+
+    The function may call no library, not for sums over an axis either, and its loops have more than one step: the
+    compiler takes a loop of one step apart, and what it makes of that cannot be a function of its own.
     """
 
     def as_one(*values):

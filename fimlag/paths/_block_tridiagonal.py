@@ -111,7 +111,7 @@ class BlockTridiagonal(eqx.Module):
 
     @staticmethod
     def _steps(rows):
-        """The steps of a loop over rows of blocks, none where their products are sums that the compiler takes out."""
+        """The steps of a loop over rows of blocks, none where their products are sums over an axis."""
         return rows.shape[0] if rows.shape[1] <= _UNROLLED else 0
 
 
@@ -206,11 +206,7 @@ class CondensedElements(eqx.Module):
 
 
 def _loop(steps: int, function: Callable, *values):
-    """What a function with a loop of so many steps returns, compiled as a whole where it is long.
-
-    The compiler takes a loop of a single step apart, and what it makes of that cannot be a function of its own. Nor can
-    the sums over an axis that it computes by a library: the function has to be without.
-    """
+    """What a function with a loop of so many steps and no sum over an axis returns, compiled whole if it is long."""
     return in_one_function(function, *values) if steps >= _LONG else function(*values)
 
 

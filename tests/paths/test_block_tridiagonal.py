@@ -35,7 +35,7 @@ def assembled(blocks):
 
 
 @pytest.mark.parametrize(
-    ("elements", "degree", "d"), [(4, 8, 2), (40, 8, 2), (1, 3, 2), (2, 1, 3), (5, 1, 2), (3, 2, 1)]
+    ("elements", "degree", "d"), [(4, 8, 2), (40, 8, 2), (1, 3, 2), (2, 1, 3), (5, 1, 2), (3, 2, 1), (6, 2, 5)]
 )
 @pytest.mark.parametrize("shift", [0.0, 20.0])
 def test_solution_and_inertia_agree_with_dense(elements, degree, d, shift):
