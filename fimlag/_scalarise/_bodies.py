@@ -117,16 +117,19 @@ def weight(operation) -> float:
     return 1.0 + sum(weight(node.operation) for body in operation.bodies for node in body.inside)
 
 
-def evaluated(nodes: Sequence[Node], outputs: Sequence[Node], known: dict) -> list:
-    """The values of outputs, after computing nodes in order from what is known of inputs and of earlier nodes."""
+def evaluated(nodes: Sequence[Node], outputs: Sequence[Node], known: dict, wholly: bool = False) -> list:
+    """The values of outputs, after computing nodes in order from what is known of inputs and of earlier nodes.
+
+    Loops that are not too heavy are compiled `wholly`, each as one function, where this is asked for.
+    """
 
     def value(node):
         return node.value if node.value is not None else known[node.order]
 
     for node in nodes:
-        outermost = node.level == 0 and isinstance(node.operation, While | Scan)
         values = map(value, node.args)
-        whole = outermost and weight(node.operation) <= _HEAVIEST
+        loops = isinstance(node.operation, While | Scan)
+        whole = wholly and loops and weight(node.operation) <= _HEAVIEST
         known[node.order] = in_one_function(node.operation, *values) if whole else node.operation(*values)
     return [value(node) for node in outputs]
 

@@ -116,6 +116,28 @@ def test_checkpointed_gradients_of_a_batch_are_the_direct_ones(name, segments):
     np.testing.assert_allclose(checkpointed, direct, rtol=1e-12, atol=1e-13)  # round-off
 
 
+@pytest.mark.parametrize("adjoint", [fl.DirectAdjoint(), fl.CheckpointedAdjoint(2), fl.ReversibleAdjoint()])
+def test_the_gradient_of_one_of_many_rows_is_that_of_the_end_alone(adjoint):
+    def end(q0, save_every):
+        system = problems.henon_heiles()
+        flow = fl.integrate(system, q0, -q0, t1=2.0, steps=2000, save_every=save_every, adjoint=adjoint, throw=False)
+        return flow.q[-1, 0]
+
+    every, last = (jax.jit(jax.grad(lambda q0, n=n: end(q0, n)))(jnp.array([0.1, 0.2])) for n in (1, 1000))
+    np.testing.assert_allclose(every, last, rtol=1e-12)  # round-off
+
+
+@pytest.mark.parametrize("adjoint", [fl.DirectAdjoint(), fl.CheckpointedAdjoint(2), fl.ReversibleAdjoint()])
+def test_gradients_of_more_lanes_than_a_thread_takes_alone_are_those_of_each(adjoint):
+    def end(q0):
+        flow = fl.integrate(problems.henon_heiles(), q0, -q0, t1=0.2, steps=2, adjoint=adjoint, throw=False)
+        return flow.q[-1, 0]
+
+    starts = jnp.linspace(0.0, 0.2, 80_000).reshape(40_000, 2)
+    found = jax.jit(jax.vmap(jax.grad(end)))(starts)
+    np.testing.assert_allclose(found[::7_000], jnp.stack([jax.grad(end)(q0) for q0 in starts[::7_000]]), rtol=1e-13)
+
+
 def test_checkpointing_saves_memory():
     def loss(q0, adjoint):
         system = problems.henon_heiles()
