@@ -16,7 +16,9 @@ def in_one_function(function: Callable, *values) -> list:
     here that this one is to be treated so too.
 
     The function may call no library, not for sums over an axis either, and its loops have more than one step: the
-    compiler takes a loop of one step apart, and what it makes of that cannot be a function of its own.
+    compiler takes a loop of one step apart, and what it makes of that cannot be a function of its own. Nor may it hold
+    what the compiler gives to several threads, as elementwise operations on some 30,000 entries, or be taken apart by
+    reverse mode, which makes functions that ignore an input: the compiler aborts at those.
     """
 
     def as_one(*values):

@@ -48,7 +48,7 @@ class Program:
         except (TooLargeError, UnreadableError):
             return self.as_written(*inputs)
         known = {entry.order: value for entry, value in zip(entries, inputs, strict=True)}
-        # Reverse mode takes a function apart, into some with inputs that are not used, for which the compiler aborts.
+        # Reverse mode takes functions apart, and no door for ensembles keeps their lanes few.
         values = evaluated(operations, nodes, known, wholly=not differentiable)
         return [_of_kind(value, variable.aval) for value, variable in zip(values, self.jaxpr.outvars, strict=True)]
 
