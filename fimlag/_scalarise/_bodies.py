@@ -1,31 +1,41 @@
 """Loops and branches of scalar code, as they run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fimlag._one_function import in_one_function
+from fimlag._one_function import alone_in_one_function, in_one_function
 from fimlag._scalarise._graph import Node, live
+from fimlag._scalarise._whole import Whole
 
 _HEAVIEST = 3000  # the most operations in one function: beyond, compiling takes longer than it saves
 
 
+def as_it_is(operation: Callable) -> Callable:
+    """The form of an operation that suits any place."""
+    return operation
+
+
 class Body:
-    """A part of a program inside a loop, as a function of its inputs and of nodes from outside."""
+    """A part of a program inside a loop, as a function of its inputs and of nodes from outside.
+
+    Its operations are computed in a `form`: what this makes of each is called with the values.
+    """
 
     def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node], level: int):
         self.inputs, self.outputs = inputs, outputs
         inside, self.outside = live(outputs, level - 1)
         self.inside = [node for node in inside if node.operation is not None]
 
-    def __call__(self, outside: dict, *values) -> list:
+    def __call__(self, outside: dict, *values, form: Callable = as_it_is) -> list:
         known = dict(outside)
         known.update((node.order, value) for node, value in zip(self.inputs, values, strict=True))
-        return evaluated(self.inside, self.outputs, known)
+        return evaluated(self.inside, self.outputs, known, form)
 
 
 class Column(NamedTuple):
@@ -54,10 +64,12 @@ class While:
         self.condition, self.body, self.bodies = condition, body, (condition, body)
         self.outside = _joined(condition, body)
 
-    def __call__(self, *values):
+    def __call__(self, *values, form: Callable = as_it_is):
         outside, carry = _split(self.outside, values)
         return lax.while_loop(
-            lambda carry: self.condition(outside, *carry)[0], lambda carry: self.body(outside, *carry), carry
+            lambda carry: self.condition(outside, *carry, form=form)[0],
+            lambda carry: self.body(outside, *carry, form=form),
+            carry,
         )
 
 
@@ -68,11 +80,11 @@ class Scan:
         self.body, self.carried, self.length, self.reverse = body, carried, length, reverse
         self.bodies, self.outside = (body,), body.outside
 
-    def __call__(self, *values):
+    def __call__(self, *values, form: Callable = as_it_is):
         outside, rest = _split(self.outside, values)
 
         def step(carry, row):
-            results = self.body(outside, *carry, *row)
+            results = self.body(outside, *carry, *row, form=form)
             return results[: self.carried], results[self.carried :]
 
         carry, rows = rest[: self.carried], rest[self.carried :]
@@ -87,9 +99,9 @@ class Switch:
         self.branches, self.bodies, self.platforms = branches, branches, platforms
         self.outside = _joined(*branches)
 
-    def __call__(self, *values):
+    def __call__(self, *values, form: Callable = as_it_is):
         outside, (which, *operands) = _split(self.outside, values)
-        branches = [lambda *values, branch=branch: branch(outside, *values) for branch in self.branches]
+        branches = [lambda *values, branch=branch: branch(outside, *values, form=form) for branch in self.branches]
         if self.platforms is None:
             return lax.switch(which, branches, *operands)
         pairs = zip(self.platforms, branches, strict=True)
@@ -103,35 +115,57 @@ class Recomputed:
     def __init__(self, body: Body, params: dict):
         self.body, self.bodies, self.params, self.outside = body, (body,), params, body.outside
 
-    def __call__(self, *values):
+    def __call__(self, *values, form: Callable = as_it_is):
         outside, given = _split(self.outside, values)
         kept = {name: self.params[name] for name in ("prevent_cse", "policy")}
-        return jax.checkpoint(lambda outside, *given: self.body(outside, *given), **kept)(outside, *given)
+        return jax.checkpoint(lambda outside, *given: self.body(outside, *given, form=form), **kept)(outside, *given)
 
 
-def weight(operation) -> float:
-    """The number of operations inside one; infinite where it may call the routines of a library, which lie outside of
-    any function of the compiler."""
-    if not isinstance(operation, While | Scan | Switch | Recomputed):
-        return 1.0 if getattr(operation, "written", True) else math.inf
-    return 1.0 + sum(weight(node.operation) for body in operation.bodies for node in body.inside)
+_Structured = While | Scan | Switch | Recomputed
 
 
-def evaluated(nodes: Sequence[Node], outputs: Sequence[Node], known: dict, wholly: bool = False) -> list:
-    """The values of outputs, after computing nodes in order from what is known of inputs and of earlier nodes.
+def weight(operation: Callable, of_arrays: float = math.inf) -> float:
+    """The number of operations inside one, those on whole arrays that the compiler writes out weighted.
 
-    Loops that are not too heavy are compiled `wholly`, each as one function, where this is asked for.
+    It is infinite where the routines of a library may be called, which lie outside of any function of the compiler.
     """
+    if isinstance(operation, Whole):
+        return of_arrays if operation.written else math.inf
+    if not isinstance(operation, _Structured):
+        return 1.0
+    return 1.0 + sum(weight(node.operation, of_arrays) for body in operation.bodies for node in body.inside)
+
+
+def with_whole_loops(operation: Callable) -> Callable:
+    """The form of an operation outside of loops: a loop that is not too heavy is compiled as one function.
+
+    Where it has arrays it is so outside of `vmap` alone, under which they would grow.
+    """
+    if not isinstance(operation, While | Scan):
+        return operation
+    if weight(operation) <= _HEAVIEST:
+        return partial(in_one_function, operation)
+    if weight(operation, of_arrays=1.0) <= _HEAVIEST:
+        return partial(alone_in_one_function, _written(operation), operation)
+    return operation
+
+
+def evaluated(nodes: Sequence[Node], outputs: Sequence[Node], known: dict, form: Callable = as_it_is) -> list:
+    """The values of outputs, after computing nodes in order from what is known of inputs and of earlier nodes."""
 
     def value(node):
         return node.value if node.value is not None else known[node.order]
 
     for node in nodes:
-        values = map(value, node.args)
-        loops = isinstance(node.operation, While | Scan)
-        whole = wholly and loops and weight(node.operation) <= _HEAVIEST
-        known[node.order] = in_one_function(node.operation, *values) if whole else node.operation(*values)
+        known[node.order] = form(node.operation)(*map(value, node.args))
     return [value(node) for node in outputs]
+
+
+def _written(operation: Callable) -> Callable:
+    """The form of an operation inside one function, its arrays as the compiler writes them out."""
+    if isinstance(operation, _Structured):
+        return partial(operation, form=_written)
+    return (operation.written or operation) if isinstance(operation, Whole) else operation
 
 
 def _joined(*bodies: Body) -> list[Node]:

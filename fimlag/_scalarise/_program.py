@@ -7,10 +7,12 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, jaxpr_as_fun
 from jax.extend.core.primitives import convert_element_type_p
 
-from fimlag._scalarise._bodies import evaluated, weight
+from fimlag._scalarise._bodies import as_it_is, evaluated, weight, with_whole_loops
 from fimlag._scalarise._graph import Graph, Node, TooLargeError, live
 from fimlag._scalarise._reader import Reader
-from fimlag._scalarise._values import LARGEST, UnreadableError, Value, constant, is_known, packed
+from fimlag._scalarise._values import UnreadableError, Value, constant, is_known, packed
+
+_LARGEST = 2048  # entries of an array that comes with a program and is known while it is read and compiled
 
 
 class Program:
@@ -19,7 +21,7 @@ class Program:
     def __init__(self, traced: ClosedJaxpr, limit: int):
         self.jaxpr, self.consts, self.limit = traced.jaxpr, list(traced.consts), limit
         self.places = [
-            place for place, const in enumerate(self.consts) if not is_known(const) or np.size(const) > LARGEST
+            place for place, const in enumerate(self.consts) if not is_known(const) or np.size(const) > _LARGEST
         ]
 
     @property
@@ -49,7 +51,7 @@ class Program:
             return self.as_written(*inputs)
         known = {entry.order: value for entry, value in zip(entries, inputs, strict=True)}
         # Reverse mode takes functions apart, and no door for ensembles keeps their lanes few.
-        values = evaluated(operations, nodes, known, wholly=not differentiable)
+        values = evaluated(operations, nodes, known, as_it_is if differentiable else with_whole_loops)
         return [_of_kind(value, variable.aval) for value, variable in zip(values, self.jaxpr.outvars, strict=True)]
 
     def is_plain(self, operations: int, *inputs) -> bool:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from fimlag._scalarise._algebra import IDENTITIES
@@ -15,6 +14,7 @@ from fimlag._scalarise._places import PLACED
 from fimlag._scalarise._solve import read_solve
 from fimlag._scalarise._sums import COMBINATIONS
 from fimlag._scalarise._values import UnreadableError, Value, constant, loose, opened, packed, small
+from fimlag._scalarise._whole import Whole
 
 _RULED = {"custom_jvp_call", "custom_vjp_call"}  # calls that bring rules for derivatives
 _CALLED = {  # the parameter that holds the program an equation calls with its own arguments
@@ -35,20 +35,6 @@ _STRUCTURED = {
     "checkpoint": read_checkpoint,
     "custom_linear_solve": read_solve,
 }
-
-
-class Whole:
-    """An equation on whole arrays, left as it is."""
-
-    outside, written = (), False
-
-    def __init__(self, equation):
-        self.equation = equation
-
-    def __call__(self, *values):
-        primitive, params = self.equation.primitive, self.equation.params
-        made = primitive.bind(*map(jnp.asarray, values), **primitive.get_bind_params(params))
-        return made if primitive.multiple_results else [made]
 
 
 class Reader:
