@@ -100,8 +100,10 @@ def weighted_by_density(
     """
     log_mass = jnp.log(node_weights) + log_likelihoods(log_likelihood, jax.lax.stop_gradient(theta), x)
     log_mass = jax.lax.stop_gradient(jnp.where(jnp.isfinite(log_mass), log_mass, -jnp.inf))
-    heaviest = jnp.argmax(log_mass)
-    live = log_mass > log_mass[heaviest] + negligible_share(log_mass.dtype)
+    largest = jnp.max(log_mass)
+    # Two plain reductions are several times faster on a CPU than one of pairs, as which argmax is compiled.
+    heaviest = jnp.max(jnp.where(log_mass == largest, jnp.arange(log_mass.size), 0))
+    live = log_mass > largest + negligible_share(log_mass.dtype)
     live = live | jnp.all(~live)
     x = jax.tree_util.tree_map(lambda leaf: jnp.where(_column(live, leaf), leaf, leaf[heaviest][None]), x)
     density = jnp.exp(log_likelihoods(log_likelihood, theta, x))
