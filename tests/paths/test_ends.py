@@ -143,6 +143,7 @@ def test_ends_batch_and_a_bad_member_fails_alone():
     assert jnp.allclose(actions[good], (5 - radii[good]) ** 2 / 2, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_derivative_in_a_surface_is_that_of_the_nearest_point():
     """The distance from (5, 0) to a circle of radius r is 5 - r."""
 

@@ -95,6 +95,7 @@ def test_distances_of_a_batch_are_those_of_its_pairs_both_ways(distances, gammas
     np.testing.assert_allclose(there[:3], jnp.stack(alone), rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_a_pair_outside_the_domain_fails_alone(distances, gammas):
     bad = gammas.copy()
     bad[1, 7, 0], bad[0, 33, 1] = -1.0, np.nan
