@@ -14,6 +14,7 @@ from fimlag._scalarise._graph import Node, live
 from fimlag._scalarise._whole import Whole
 
 _HEAVIEST = 3000  # the most operations in one function: beyond, compiling takes longer than it saves
+_LARGEST = 16384  # the most entries of an array there: with twice as many, the compiler lets threads share its copies
 
 
 def as_it_is(operation: Callable) -> Callable:
@@ -127,12 +128,16 @@ _Structured = While | Scan | Switch | Recomputed
 def weight(operation: Callable, of_arrays: float = math.inf) -> float:
     """The number of operations inside one, those on whole arrays that the compiler writes out weighted.
 
-    It is infinite where the routines of a library may be called, which lie outside of any function of the compiler.
+    It is infinite where the routines of a library may be called, or threads, which lie outside of any function of the
+    compiler.
     """
     if isinstance(operation, Whole):
         return of_arrays if operation.written else math.inf
     if not isinstance(operation, _Structured):
         return 1.0
+    values = [node for body in operation.bodies for node in (*body.inputs, *body.inside)]
+    if any(math.prod(node.shape) > _LARGEST for node in values):
+        return math.inf
     return 1.0 + sum(weight(node.operation, of_arrays) for body in operation.bodies for node in body.inside)
 
 

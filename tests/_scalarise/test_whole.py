@@ -93,6 +93,16 @@ def test_loops_over_arrays_are_one_function_where_no_library_is_called():
     assert not any(marked(*looped(*case)) for case in LIBRARIES.values())
 
 
+def test_loops_that_carry_long_arrays_are_left_to_threads(compare):
+    def exchanged(a, b):
+        return lax.fori_loop(0, 5, lambda i, pair: (pair[1], pair[0], pair[2] + 0.1), (a, b, 0.0))
+
+    pair = jnp.tile(LONG, 40), -jnp.tile(LONG, 40)
+    compare({"exchanged": (exchanged, *pair)})
+    assert not marked(exchanged, *pair)
+    assert marked(exchanged, LONG, -LONG)
+
+
 def test_loops_over_arrays_are_no_one_function_in_a_batch_or_where_they_are_differentiated():
     loop, *rows = looped(*CONTRACTIONS["matrices"])
     assert not marked(jax.vmap(loop), *(jnp.stack([row] * 2) for row in rows))
